@@ -1,0 +1,62 @@
+"""Strict, bounded encoding of messages: the only module that knows msgspec.
+
+A message is a frozen struct, written as a MessagePack array. Unknown fields, trailing bytes, wrong types
+and lengths beyond the declared bounds are `MalformedMessage`; the size of the whole is bounded by the caller
+before this module sees it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from silo.protocols.errors import MalformedMessage
+
+
+class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Base of everything that travels."""
+
+
+MAX_PARTIES = 4096
+Name = Annotated[str, Meta(min_length=1, max_length=32, pattern="^[a-z0-9][a-z0-9-]*$")]
+Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
+Bytes33 = Annotated[bytes, Meta(min_length=33, max_length=33)]
+Bytes64 = Annotated[bytes, Meta(min_length=64, max_length=64)]
+Short = Annotated[bytes, Meta(max_length=1024)]
+Note = Annotated[bytes, Meta(max_length=512)]
+Text = Annotated[str, Meta(max_length=512)]
+Count = Annotated[int, Meta(ge=0, le=2**62)]
+Code = Annotated[str, Meta(max_length=16, pattern="^(SILO-[0-9]{3})?$")]
+AtMostParties = Meta(max_length=MAX_PARTIES)
+AtMostTerms = Meta(max_length=4096)
+Frames = Annotated[tuple[bytes, ...], AtMostParties]
+"""Signed frames that the aggregator passes on as they were sent."""
+
+M = TypeVar("M", bound=Message)
+_encoder = msgspec.msgpack.Encoder()
+
+
+def encode(message: Message) -> bytes:
+    """Write a message."""
+    return _encoder.encode(message)
+
+
+def encode_into(message: Message, buffer: bytearray, offset: int) -> None:
+    """Write a message behind the first `offset` bytes of `buffer`, without another copy of its payload."""
+    _encoder.encode_into(message, buffer, offset)
+
+
+def decode(kind: type[M], body: bytes | bytearray | memoryview, *, sender: str, round: int) -> M:
+    """Read one message of exactly this kind.
+
+    A field typed `memoryview` refers to `body` and is not copied. Raises `MalformedMessage`.
+    """
+    try:
+        return msgspec.msgpack.decode(body, type=kind, strict=True)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, OverflowError) as problem:
+        # The library's sentence can quote received bytes, so only its class travels on.
+        raise MalformedMessage(
+            f"a {kind.__name__} does not decode ({type(problem).__name__})", culprits=(sender,), round=round
+        ) from None

@@ -1,0 +1,84 @@
+"""Before every collective: who is here, and do all ask for the same thing.
+
+Each member signs what it is about to do: its tag, how many collectives it has finished, its terms (what is
+summed, under which parameters, in which shape), the digest of its state, and an ephemeral X25519 key for
+messages between members. The aggregator passes all of it on with a round number; every member compares.
+A malicious aggregator can leave a member out; it cannot change what a member asked for.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Final
+
+from silo.protocols.codec import AtMostTerms, Bytes32, Count, Frames, Message, Short, Text
+from silo.protocols.envelope import Bearings
+from silo.protocols.errors import OutOfStep, UnlikeTerms
+
+PROTOCOL: Final = "rollcall"
+PRESENT_LIMIT: Final = 1 << 20
+
+
+class Term(Message, frozen=True):
+    """One thing that all members must say alike."""
+
+    name: Text
+    value: Text
+
+
+class Present(Message, frozen=True):
+    """Member to all."""
+
+    tag: Text
+    position: Count
+    terms: Annotated[tuple[Term, ...], AtMostTerms]
+    state: Short
+    channel: Bytes32
+
+
+class Begin(Message, frozen=True):
+    """Aggregator to all: the round's number and the signed presences of those who take part."""
+
+    round: Count
+    presents: Frames
+
+
+def bearings(charter: bytes, session: bytes) -> Bearings:
+    """Roll calls belong to a session and a charter; rounds are numbered by what they begin."""
+    return Bearings(PROTOCOL, charter, session, 0)
+
+
+def compare(presents: Mapping[str, Present]) -> None:
+    """Raise `OutOfStep` or `UnlikeTerms`, naming the member and the difference, unless all agree."""
+    _same({name: one.position for name, one in presents.items()}, presents, OutOfStep, "collective number")
+    _same({name: one.tag for name, one in presents.items()}, presents, OutOfStep, "step")
+    names = {name: tuple(term.name for term in one.terms) for name, one in presents.items()}
+    _same(names, presents, UnlikeTerms, "entries")
+    for place, term in enumerate(next(iter(presents.values())).terms):
+        values = {name: one.terms[place].value for name, one in presents.items()}
+        _same(values, presents, UnlikeTerms, term.name)
+    _same({name: one.state for name, one in presents.items()}, presents, UnlikeTerms, "model")
+
+
+def _same(
+    values: Mapping[str, object], presents: Iterable[str], error: type[UnlikeTerms], what: str
+) -> None:
+    counted = Counter(values.values()).most_common()
+    if len(counted) <= 1:
+        return
+    usual, often = counted[0]
+    if often == counted[1][1]:
+        told = "; ".join(f"{name} has {_show(values[name])}" for name in presents)
+        raise error(f"the members disagree about {what}: {told}", tuple(values))
+    odd = [name for name, value in values.items() if value != usual]
+    told = "; ".join(f"{name} has {_show(values[name])}" for name in odd)
+    raise error(f"the members disagree about {what}: {told}, the others have {_show(usual)}", odd)
+
+
+def _show(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.hex()[:12] or "none"
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value[:8])) + (" …" if len(value) > 8 else "")
+    return str(value)

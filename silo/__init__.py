@@ -1,0 +1,1 @@
+"""Silo: the privacy layer between a few organisations that learn together."""
