@@ -1,0 +1,28 @@
+"""The charter: what the members agreed on, in one TOML file that all of them sign."""
+
+from silo.card import Card
+from silo.charter.model import Charter
+from silo.charter.sums import SUMS, SumKind
+from silo.charter.terms import (
+    TWO_PARTY_WORDS,
+    Limits,
+    Relay,
+    Signature,
+    SumTerms,
+    Task,
+    Times,
+)
+
+__all__ = [
+    "SUMS",
+    "TWO_PARTY_WORDS",
+    "Card",
+    "Charter",
+    "Limits",
+    "Relay",
+    "Signature",
+    "SumKind",
+    "SumTerms",
+    "Task",
+    "Times",
+]

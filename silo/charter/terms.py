@@ -1,0 +1,172 @@
+"""The parts of a charter as frozen values; `checks` looks at them when they come together."""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from silo.card import Card
+from silo.errors import Expired, NotAllowed
+
+TWO_PARTY_WORDS: Final = "with two members each learns the other's input"
+EVERY_MEMBER: Final = "*"
+
+Digest = bytes | str
+Overflow = Literal["refuse", "saturate"]
+ChangedCohort = Literal["refuse", "allow"]
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """The process that every member dials: its card, and its address wss://host:port.
+
+    `allow_interception` lets a member behind a TLS-inspecting proxy accept the certificate authorities of
+    its system instead of the pin.
+    """
+
+    card: Card
+    url: str
+    allow_interception: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.card.name
+
+
+@dataclass(frozen=True, slots=True)
+class SumTerms:
+    """The protocol of the sum and its figures; the meaning of each stands in docs/operations.md."""
+
+    protocol: str
+    blinded: bool
+    graph: int | Literal["complete"]
+    bits: int
+    clip: float
+    overflow: Overflow
+    minimum_cohort: int
+    threshold: int
+    colluders: int
+    changed_cohort: ChangedCohort
+    two_party: str
+
+    @classmethod
+    def for_members(
+        cls,
+        count: int,
+        *,
+        protocol: str = "masking",
+        blinded: bool = False,
+        graph: int | Literal["complete"] = "complete",
+        bits: int = 32,
+        clip: float = 1.0,
+        overflow: Overflow = "refuse",
+        minimum_cohort: int | None = None,
+        threshold: int | None = None,
+        colluders: int | None = None,
+        changed_cohort: ChangedCohort = "refuse",
+        two_party: str = "",
+    ) -> SumTerms:
+        """Fill in what is not given: t = floor(2n/3) + 1, at most n; one colluder (none of two); cohort = t.
+
+        On a graph of degree k the threshold counts neighbours, k/3 rounded up (at least 2), and the cohort is
+        floor(2n/3) + 1 all the same.
+        """
+        quorum = min(count, 2 * count // 3 + 1)
+        if threshold is None:
+            threshold = quorum if graph == "complete" else max(2, -(-graph // 3))
+        if colluders is None:
+            colluders = 1 if count > 2 else 0
+        if minimum_cohort is None:
+            minimum_cohort = max(quorum, threshold) if graph == "complete" else quorum
+        return cls(
+            protocol,
+            blinded,
+            graph,
+            bits,
+            float(clip),
+            overflow,
+            minimum_cohort,
+            threshold,
+            colluders,
+            changed_cohort,
+            two_party,
+        )
+
+    @property
+    def degree(self) -> int:
+        """The degree of the mask graph; 0 stands for the complete one."""
+        return 0 if self.graph == "complete" else self.graph
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds: until a lost link counts as gone, without any progress, and for local work between sums."""
+
+    reconnect: float = 15.0
+    silence: float = 30.0
+    work: float = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What the members agreed to run, and its caps. A digest is `sha256:` and 64 hex digits, or empty."""
+
+    name: str
+    rounds: int
+    rows: int
+    bytes: int
+    expires: datetime
+    script: str = ""
+    model: str = ""
+
+    def allow_script(self, digest: Digest) -> None:
+        """Refuse a script that is not the agreed one; a task without one allows none. Raises `NotAllowed`."""
+        self._allow("script", self.script, digest)
+
+    def allow_model(self, digest: Digest) -> None:
+        """Refuse a model that is not the agreed one; a task without one allows none. Raises `NotAllowed`."""
+        self._allow("model", self.model, digest)
+
+    def _allow(self, what: str, agreed: str, digest: Digest) -> None:
+        asked = digest if isinstance(digest, str) else f"sha256:{digest.hex()}"
+        if not agreed or not hmac.compare_digest(agreed.encode(), asked.encode()):
+            raise NotAllowed(
+                f"task {self.name} lists {'another' if agreed else 'no'} {what}",
+                agreed[:19] or "none",
+                asked[:19],
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The caps of one task under one charter, enforced by each member for itself."""
+
+    task: str
+    rounds: int
+    rows: int
+    bytes: int
+    expires: datetime
+
+    def require(
+        self, *, now: datetime | None = None, rounds: int = 0, rows: float = 0, bytes: int = 0
+    ) -> None:
+        """Refuse rounds begun, rows given or bytes sent beyond a cap. Raises `NotAllowed` or `Expired`."""
+        for what, cap, asked in (
+            ("rounds", self.rounds, rounds),
+            ("rows", self.rows, rows),
+            ("bytes", self.bytes, bytes),
+        ):
+            if not asked <= cap:
+                raise NotAllowed(f"the {what} of task {self.task}", cap, asked)
+        if now is not None and now >= self.expires:
+            raise Expired(f"task {self.task}", self.expires, "have a new charter signed")
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A member's Ed25519 signature (64 bytes) over the charter's digest."""
+
+    member: str
+    value: bytes
