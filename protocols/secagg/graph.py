@@ -15,6 +15,8 @@ Hence, for the caller:
 - An adversary who saw D draws has had the best of D: the union bound loses log2(D) bits of privacy
   (`plan(draws=D)`).
 - The context names session, draw and, in a commitment, the party, so that no commitment serves twice.
+- The ring is of all members that the plan counts, also those who are not there: a server that could shrink
+  it by declaring parties absent would raise the share of the corrupt.
 - Who is corrupt must be settled before the draw: the graph is public, and protects nobody against an
   adversary who corrupts the neighbours of a chosen party afterwards.
 
@@ -74,7 +76,7 @@ def ring(seed: bytes, members: Sequence[str]) -> tuple[str, ...]:
     """
     _require_length(seed, SEED_BYTES, "the seed of a graph")
     names = _sorted_names(members)
-    words = _words(seed, 2 * len(names))
+    words = _words(seed, len(names))
     for i in range(len(names) - 1, 0, -1):
         # The smallest mask that covers i: at worst every second word is rejected, and what is left is
         # uniform.
@@ -120,9 +122,9 @@ def thinnest(seed: bytes, members: Sequence[str], degree: int, survivors: Collec
     present = np.array([name in alive for name in order], dtype=np.int64)
     summed = np.concatenate([[0], np.cumsum(np.concatenate([present, present]))])
     runs = summed[half : half + n] - summed[:n]  # runs[i]: survivors at places i .. i + half - 1
-    # The second run starts 1 to n - degree - 1 places after the first ends, so that both gaps hold
-    # somebody. With degree = n - 1 a party's two sides touch, and only the first distance is left.
-    gaps = max(1, n - degree - 1)
+    # Both gaps between the runs hold a place, and the smaller one at most half of what the runs leave. With
+    # degree = n - 1 a party's two sides touch behind it, and the only gap is the party's own place.
+    gaps = max(1, (n - degree) // 2)
     windows = np.lib.stride_tricks.sliding_window_view(np.concatenate([runs, runs]), gaps)
     return int((runs + windows[half + 1 : half + 1 + n].min(axis=1)).min())
 

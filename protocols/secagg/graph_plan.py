@@ -34,7 +34,8 @@ from N of which m are marked, a draw is bad with probability at most
 
 and an adversary who made draws fail and saw D of them has at most D times that: log2(D) bits. The server can
 fail a draw and blame a member, so the parties agree on the number that they allow, and plan with it. S and
-the dropouts are not in the bound: one good draw serves every round of a session with the same members.
+the dropouts are not in the bound: one good draw serves every round of a session with the same members. A
+graph drawn anew for every round is a draw each time, and D counts the rounds.
 
 Correctness. A round fails if S does not pass the test, that is if some party (surviving or not: the mask
 key of a party that dropped must be opened too) has fewer than t neighbours outside D, or some pair of runs
@@ -44,10 +45,11 @@ has. Per round, at most
 
 Colluders can always make a round fail; those who do count in d.
 
-Conditions on the protocol, beyond the quorum: pairs in S that are neighbours have masked with each other
-(each upload's signature says with whom, and S is refused otherwise; else the server deletes edges when it
-says who completed the sharing); honest parties open one kind of share per party and only for the one signed
-S.
+Conditions on the protocol, beyond the quorum: the ring is of all n members, and who is absent from the
+start counts in d (a ring of those present, chosen by the server, would have the c corrupt among fewer);
+pairs in S that are neighbours have masked with each other (each upload's signature says with whom, and S is
+refused otherwise; else the server deletes edges when it says who completed the sharing); honest parties
+open one kind of share per party and only for the one signed S.
 
 Deviations from Bell et al. (CCS 2020, eprint 2020/704). The events are theirs for the semi-honest server,
 with dropouts independent of the graph: few corrupt neighbours, honest survivors connected, enough
