@@ -1,0 +1,182 @@
+"""What must survive a crash: steps answered, rounds begun, updates spent, and who was in each sum.
+
+Each mark is on the disk (synchronous=FULL) before what it speaks of leaves the site. Every question and its
+mark are one transaction, so two processes cannot both get a yes.
+
+Retry differencing: SUM over S minus SUM over S without d is d's update. So an update, known by its tag (a
+digest, never the update itself), that left in a round that did not finish is spent; and one that was summed
+is summed again only over the very same survivors.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from silo import database
+from silo.errors import CohortChanged, JournalError, RoundReplayed, StateReused, UpdateReused, UsageError
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS steps (
+    session BLOB NOT NULL, round INTEGER NOT NULL, step TEXT NOT NULL,
+    PRIMARY KEY (session, round, step)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rounds (session BLOB PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS updates (
+    tag BLOB NOT NULL, session BLOB NOT NULL, round INTEGER NOT NULL, survivors TEXT,
+    PRIMARY KEY (tag, session, round)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS updates_by_round ON updates (session, round);
+CREATE TABLE IF NOT EXISTS cohorts (
+    number INTEGER PRIMARY KEY, session BLOB NOT NULL, round INTEGER NOT NULL, survivors TEXT NOT NULL,
+    UNIQUE (session, round))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Participation:
+    """One finished sum and who was in it, in order of their names."""
+
+    session: bytes
+    round: int
+    survivors: tuple[str, ...]
+
+
+class Journal:
+    """The journal of one identity."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self.path = path
+
+    @classmethod
+    def open(cls, path: str | Path) -> Journal:
+        """Open or make a journal. Raises `JournalError`."""
+        try:
+            return cls(database.connect(Path(path), _SCHEMA, "FULL"), Path(path))
+        except (sqlite3.Error, OSError) as problem:
+            raise JournalError(
+                f"the journal {path} cannot be opened: {problem}; nothing can be sent"
+            ) from None
+
+    def once(self, session: bytes, round: int, step: str) -> None:
+        """Mark a step before its answer is sent. Raises `StateReused` if it was marked before."""
+        with self._writing():
+            try:
+                self._connection.execute("INSERT INTO steps VALUES (?, ?, ?)", (session, round, step))
+            except sqlite3.IntegrityError:
+                raise StateReused(
+                    f"step {step!r} of round {round} was already answered in this session: begin a new round"
+                ) from None
+
+    def begin_round(self, session: bytes, round: int) -> None:
+        """Begin a round; they only go up. Raises `RoundReplayed`."""
+        with self._writing():
+            last = self.last_round(session)
+            if round <= last:
+                raise RoundReplayed(
+                    f"round {round} was asked for and round {last} of this session was already begun: "
+                    f"go on with round {last + 1}"
+                )
+            self._connection.execute("INSERT OR REPLACE INTO rounds VALUES (?, ?)", (session, round))
+
+    def last_round(self, session: bytes) -> int:
+        """The last round begun in a session; -1 when there is none."""
+        row = self._connection.execute("SELECT last FROM rounds WHERE session = ?", (session,)).fetchone()
+        return -1 if row is None else int(row[0])
+
+    def consume(self, tag: bytes, session: bytes, round: int) -> None:
+        """Mark an update as leaving in this round, before it leaves. Raises `UpdateReused`."""
+        with self._writing():
+            self._refuse_spent(tag)
+            self._connection.execute("INSERT INTO updates VALUES (?, ?, ?, NULL)", (tag, session, round))
+
+    def check_update(self, tag: bytes) -> None:
+        """Refuse an update that left this site in a round that did not finish. Raises `UpdateReused`."""
+        with self._lock:
+            self._refuse_spent(tag)
+
+    def check_cohort(self, tag: bytes, survivors: Sequence[str]) -> None:
+        """Refuse to have an update summed over other members than before. Raises `CohortChanged`."""
+        with self._lock:
+            self._refuse_other_cohort(tag, _joined(survivors))
+
+    def settle(self, session: bytes, round: int, survivors: Sequence[str]) -> None:
+        """Record that a round ended with a sum over `survivors`; saying it again changes nothing.
+
+        Raises `CohortChanged` when an update of this round was summed over others before, and `UsageError`
+        when the round was settled with others.
+        """
+        names = _joined(survivors)
+        with self._writing():
+            key = (session, round)
+            known = self._connection.execute(
+                "SELECT survivors FROM cohorts WHERE session = ? AND round = ?", key
+            ).fetchone()
+            if known is not None:
+                if known[0] != names:
+                    raise UsageError(f"round {round} was settled with {known[0]}, and now with {names}")
+                return
+            tags = self._connection.execute("SELECT tag FROM updates WHERE session = ? AND round = ?", key)
+            for (tag,) in tags.fetchall():
+                self._refuse_other_cohort(tag, names)
+            self._connection.execute(
+                "UPDATE updates SET survivors = ? WHERE session = ? AND round = ?", (names, *key)
+            )
+            self._connection.execute(
+                "INSERT INTO cohorts (session, round, survivors) VALUES (?, ?, ?)", (*key, names)
+            )
+
+    def participation(self) -> list[Participation]:
+        """Every finished sum, oldest first."""
+        rows = self._connection.execute("SELECT session, round, survivors FROM cohorts ORDER BY number")
+        return [Participation(session, round, tuple(names.split(","))) for session, round, names in rows]
+
+    def _refuse_spent(self, tag: bytes) -> None:
+        row = self._connection.execute(
+            "SELECT round FROM updates WHERE tag = ? AND survivors IS NULL", (tag,)
+        ).fetchone()
+        if row is not None:
+            raise UpdateReused(
+                f"this update already left in round {row[0]}, which did not finish: "
+                "compute a new one, because sending it twice could show it to others"
+            )
+
+    def _refuse_other_cohort(self, tag: bytes, names: str) -> None:
+        row = self._connection.execute(
+            "SELECT round, survivors FROM updates WHERE tag = ? AND survivors IS NOT NULL AND survivors != ?",
+            (tag, names),
+        ).fetchone()
+        if row is not None:
+            raise CohortChanged(
+                f"this update was summed in round {row[0]} over {row[1]}, and now it would be over {names}: "
+                "the difference of the sums would show somebody's input, so compute a new update"
+            )
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            with self._lock, database.writing(self._connection):
+                yield
+        except sqlite3.Error as problem:
+            raise JournalError(
+                f"the journal {self.path} cannot be written: {problem}; nothing was sent"
+            ) from None
+
+    def close(self) -> None:
+        with self._lock:
+            self._connection.close()
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def _joined(survivors: Sequence[str]) -> str:
+    return ",".join(sorted(set(survivors)))
