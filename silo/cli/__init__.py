@@ -1,0 +1,124 @@
+"""The command line: `silo COMMAND`. Each command is a module of this package, imported when it is used.
+
+Exit codes: 0 done; 1 it failed, or a check did not hold; 2 the user's mistake or a refusal, in one sentence.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any, Final
+
+import click
+
+from silo.crypto.errors import SiloError
+
+COMMANDS: Final = {
+    "demo": "Run an example with several parties on this machine.",
+    "keygen": "Make an identity: a signing key and a TLS certificate.",
+    "charter": "Write, sign, verify or show the agreement.",
+    "relay": "Run the process that all members dial.",
+    "join": "Run an agreed script as a member.",
+    "audit": "Show what left this site.",
+    "doctor": "Find out what keeps this machine from taking part.",
+    "bench": "Measure, against a peer or a physical limit.",
+    "explain": "Explain an error code.",
+}
+"""Help of one line each, here so that `silo --help` imports no command."""
+
+MISTAKE: Final = 2
+FAILURE: Final = 1
+
+
+class Silo(click.Group):
+    """The group that finds its commands lazily, and turns every error into a sentence and an exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        # The name comes from the table above, never from the user.
+        module = importlib.import_module(f"silo.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        given = list(sys.argv[1:] if args is None else args)
+        try:
+            result = super().main(given, prog_name, complete_var, standalone_mode=False, **extra)
+        except click.exceptions.NoArgsIsHelpError as mistake:
+            _say(mistake.format_message())
+            sys.exit(MISTAKE)
+        except click.UsageError as mistake:
+            where = f" (try `{mistake.ctx.command_path} --help`)" if mistake.ctx else ""
+            _say(f"error [SILO-102]: {_one_line(mistake.format_message())}{where}")
+            sys.exit(MISTAKE)
+        except click.ClickException as mistake:
+            _say(f"error [SILO-102]: {_one_line(mistake.format_message())}")
+            sys.exit(MISTAKE)
+        except (click.Abort, KeyboardInterrupt):
+            _say("stopped by the user")
+            sys.exit(130)
+        except SiloError as refusal:
+            if "--debug" in given:
+                raise
+            _say(f"error [{refusal.code}]: {_one_line(str(refusal))}")
+            sys.exit(MISTAKE)
+        except BrokenPipeError:
+            # The reader of our output has left (`silo … | head`): there is nobody to tell.
+            sys.exit(FAILURE)
+        except Exception as surprise:
+            if "--debug" in given:
+                raise
+            # Only the class: the text of an unforeseen exception can hold a value of a record.
+            _say(
+                f"error [SILO-000]: {type(surprise).__name__}, which Silo did not foresee",
+                f"at {_place(surprise)}",
+                "run it again as `silo --debug …` to see the traceback; it may hold values of records",
+            )
+            sys.exit(FAILURE)
+        sys.exit(result if isinstance(result, int) else 0)
+
+
+@click.command(cls=Silo, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="silo-privacy", message="silo %(version)s")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def cli(debug: bool) -> None:
+    """Silo: learn something together, and show nobody your records."""
+
+
+def main() -> None:
+    """Entry point of the `silo` command."""
+    cli()
+
+
+def _say(*lines: str) -> None:
+    for line in lines:
+        click.echo(line, err=True)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _place(problem: BaseException) -> str:
+    trace = problem.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    if trace is None:
+        return "an unknown place"
+    return f"{trace.tb_frame.f_globals.get('__name__', '?')}, line {trace.tb_lineno}"
