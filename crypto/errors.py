@@ -5,7 +5,8 @@ Each class has a stable `code`; docs/errors has one page per code.
 
 from __future__ import annotations
 
-from typing import ClassVar, NoReturn
+import math
+from typing import Any, ClassVar, NoReturn
 
 
 class SiloError(Exception):
@@ -18,6 +19,32 @@ class ParameterError(SiloError, ValueError):
     """A parameter, shape or value that cannot be used; nothing was changed."""
 
     code = "SILO-101"
+
+
+class ValueOutOfRange(ParameterError):
+    """A value that cannot be encoded: NaN, infinite, or beyond the limit; `index` is its flat place."""
+
+    code = "SILO-106"
+
+    def __init__(self, index: int, value: float, limit: float, where: str = "") -> None:
+        place = where or f"the value at index {index}"
+        what = "remove it" if not math.isfinite(value) else "clip the values or agree on a larger limit"
+        super().__init__(f"{place} is {value}, and only finite values up to {limit} can be encoded: {what}")
+        self.index = index
+        self.value = value
+        self.limit = limit
+        self.where = where
+
+    def shifted(self, by: int) -> ValueOutOfRange:
+        """The same error in an array of which this one starts at index `by`."""
+        return ValueOutOfRange(self.index + by, self.value, self.limit, self.where)
+
+    def named(self, where: str) -> ValueOutOfRange:
+        """The same error with the place as the caller knows it, such as "w1[3, 4]"."""
+        return ValueOutOfRange(self.index, self.value, self.limit, where)
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.index, self.value, self.limit, self.where)
 
 
 class UsageError(SiloError):
