@@ -1,0 +1,76 @@
+# Everything installs what it needs into .venv by itself, once, and again when pyproject.toml changes.
+#
+#   make demo       several hospitals learn together on this machine (no torch)
+#   make test       the fast suite          make test ARGS="-k shamir"
+#   make test-all   the slow tests too
+#   make lint       ruff, the formatter's check, mypy --strict
+#   make bench      the benchmarks, beside Flower, in an environment of their own
+
+PYTHON ?= python3
+# The one version with a small CPU build; a range would pull gigabytes of CUDA.
+TORCH ?= torch==2.13.0
+DEMO ?= hospitals
+BENCH ?= --help
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Flower pins older releases of what Silo's tools use, so it never shares their environment.
+BENCH_VENV := .venv-bench
+BENCH_BIN := $(BENCH_VENV)/bin
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+INSTALL = -m pip install --quiet
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all lint bench clean
+
+help:
+	@sed -n '3,7s/^# *//p' Makefile
+
+demo: $(VENV)/.stamp-demo
+	$(BIN)/silo demo $(DEMO)
+
+test: $(VENV)/.stamp-dev
+	$(BIN)/python -m pytest $(ARGS)
+
+test-all: $(VENV)/.stamp-dev
+	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
+
+lint: $(VENV)/.stamp-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict
+
+bench: $(BENCH_VENV)/.stamp-bench
+	$(BENCH_BIN)/silo bench $(BENCH)
+
+clean:
+	rm -rf $(VENV) $(BENCH_VENV) build dist *.egg-info
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	find crypto protocols silo tests examples benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+%/.stamp-venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Silo needs Python 3.11 or newer: name one, as in make PYTHON=python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv $*
+	touch $@
+
+$(VENV)/.stamp-demo: $(VENV)/.stamp-venv pyproject.toml
+	$(BIN)/python $(INSTALL) -e '.[demo]'
+	touch $@
+
+# torch first and pinned: the extras then find it there and leave it alone.
+$(VENV)/.stamp-torch: $(VENV)/.stamp-venv
+	$(BIN)/python $(INSTALL) '$(TORCH)'
+	touch $@
+
+$(VENV)/.stamp-dev: $(VENV)/.stamp-torch pyproject.toml
+	$(BIN)/python $(INSTALL) -e '.[dev,torch]'
+	touch $@ $(VENV)/.stamp-demo
+
+$(BENCH_VENV)/.stamp-bench: $(BENCH_VENV)/.stamp-venv pyproject.toml
+	$(BENCH_BIN)/python $(INSTALL) -e '.[dev,bench]'
+	touch $@
+
+.PRECIOUS: %/.stamp-venv
