@@ -59,7 +59,7 @@ class Keystream:
             raise ParameterError("a keystream fills contiguous arrays only: give it a contiguous copy")
         if out.size == 0:
             return
-        target = memoryview(out.reshape(-1).view(np.uint8))
+        target = out.reshape(-1).view(np.uint8).data
         for at in range(0, len(target), CHUNK_BYTES):
             piece = target[at : at + CHUNK_BYTES]
             self._stream.update_into(_ZEROS[: len(piece)], piece)
@@ -87,7 +87,7 @@ class MaskStream:
         self._plus = [Keystream(seed, offset=offset)._stream for seed in plus]
         self._minus = [Keystream(seed, offset=offset)._stream for seed in minus]
         raw = scratch(CHUNK_BYTES)
-        self._raw = memoryview(raw)
+        self._raw = raw.data
         self._buffer = raw.view(self._word)
 
     def add_to(self, view: npt.NDArray[Any]) -> None:
