@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from silo import database
 from silo.errors import CohortChanged, JournalError, RoundReplayed, StateReused, UpdateReused, UsageError
@@ -25,7 +25,10 @@ _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS steps (
     session BLOB NOT NULL, round INTEGER NOT NULL, step TEXT NOT NULL,
     PRIMARY KEY (session, round, step)) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS rounds (session BLOB PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS rounds (
+    session BLOB NOT NULL, round INTEGER NOT NULL, agreement BLOB NOT NULL, task TEXT NOT NULL,
+    PRIMARY KEY (session, round)) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS rounds_by_task ON rounds (agreement, task);
 CREATE TABLE IF NOT EXISTS updates (
     tag BLOB NOT NULL, session BLOB NOT NULL, round INTEGER NOT NULL, survivors TEXT,
     PRIMARY KEY (tag, session, round)) WITHOUT ROWID;
@@ -73,8 +76,11 @@ class Journal:
                     f"step {step!r} of round {round} was already answered in this session: begin a new round"
                 ) from None
 
-    def begin_round(self, session: bytes, round: int) -> None:
-        """Begin a round; they only go up. Raises `RoundReplayed`."""
+    def begin_round(self, session: bytes, round: int, *, agreement: bytes = b"", task: str = "") -> None:
+        """Begin a round; they only go up. It counts for this task of this charter (its digest).
+
+        Raises `RoundReplayed`.
+        """
         with self._writing():
             last = self.last_round(session)
             if round <= last:
@@ -82,17 +88,33 @@ class Journal:
                     f"round {round} was asked for and round {last} of this session was already begun: "
                     f"go on with round {last + 1}"
                 )
-            self._connection.execute("INSERT OR REPLACE INTO rounds VALUES (?, ?)", (session, round))
+            self._connection.execute(
+                "INSERT INTO rounds VALUES (?, ?, ?, ?)", (session, round, agreement, task)
+            )
 
     def last_round(self, session: bytes) -> int:
         """The last round begun in a session; -1 when there is none."""
-        row = self._connection.execute("SELECT last FROM rounds WHERE session = ?", (session,)).fetchone()
-        return -1 if row is None else int(row[0])
+        row = self._connection.execute(
+            "SELECT MAX(round) FROM rounds WHERE session = ?", (session,)
+        ).fetchone()
+        return -1 if row[0] is None else int(row[0])
 
-    def consume(self, tag: bytes, session: bytes, round: int) -> None:
-        """Mark an update as leaving in this round, before it leaves. Raises `UpdateReused`."""
+    def rounds_of(self, agreement: bytes, task: str) -> int:
+        """Rounds begun for a task of a charter, over all sessions: what its cap counts."""
+        key = (agreement, task)
+        row = self._connection.execute("SELECT COUNT(*) FROM rounds WHERE agreement = ? AND task = ?", key)
+        return int(row.fetchone()[0])
+
+    def consume(
+        self, tag: bytes, session: bytes, round: int, *, changed_cohort: Literal["refuse", "allow"] = "refuse"
+    ) -> None:
+        """Mark an update as leaving in this round, before it leaves. Raises `UpdateReused`.
+
+        Under a charter whose `changed_cohort` is "allow" the members accept a second sending.
+        """
         with self._writing():
-            self._refuse_spent(tag)
+            if changed_cohort == "refuse":
+                self._refuse_spent(tag)
             self._connection.execute("INSERT INTO updates VALUES (?, ?, ?, NULL)", (tag, session, round))
 
     def check_update(self, tag: bytes) -> None:
@@ -108,8 +130,8 @@ class Journal:
     def settle(self, session: bytes, round: int, survivors: Sequence[str]) -> None:
         """Record that a round ended with a sum over `survivors`; saying it again changes nothing.
 
-        Raises `CohortChanged` when an update of this round was summed over others before, and `UsageError`
-        when the round was settled with others.
+        It states what happened; the refusal (`check_cohort`) comes earlier, before this member votes. Raises
+        `UsageError` when the round was settled with others.
         """
         names = _joined(survivors)
         with self._writing():
@@ -121,9 +143,6 @@ class Journal:
                 if known[0] != names:
                     raise UsageError(f"round {round} was settled with {known[0]}, and now with {names}")
                 return
-            tags = self._connection.execute("SELECT tag FROM updates WHERE session = ? AND round = ?", key)
-            for (tag,) in tags.fetchall():
-                self._refuse_other_cohort(tag, names)
             self._connection.execute(
                 "UPDATE updates SET survivors = ? WHERE session = ? AND round = ?", (names, *key)
             )

@@ -175,7 +175,7 @@ def _check_headroom(charter: Charter) -> None:
     terms, n = charter.sum, len(charter.members)
     rows = max(task.rows for task in charter.tasks)
     try:
-        encoding = FixedPoint(Ring.of(terms.bits), clip=terms.clip * rows, parties=n)
+        encoding = FixedPoint(Ring.of(terms.bits), terms.clip, n, max_weight=float(rows))
         steps = encoding.scale * terms.clip
     except (ParameterError, OverflowError):
         steps = 0.0

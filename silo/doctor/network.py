@@ -274,7 +274,7 @@ def for_the_network_team(charter: Charter) -> str:
     lines = [
         "For the network team:",
         f"  outgoing only: TCP to {route.host}, port {route.port}, {through}; no incoming port is needed",
-        "  protocol: TLS 1.3 with certificates on both sides, inside it one WebSocket that stays open for hours",
+        "  protocol: TLS 1.3 with certificates on both sides, inside it one WebSocket, open for hours",
         f"  TLS inspection: {inspection}",
         f"  idle connections: must not be cut within {charter.time.silence:.0f} s",
         f"  certificate of the relay, SHA-256: {charter.relay.card.certificate_fingerprint}",
