@@ -5,8 +5,8 @@ Sums are taken mod 2^32 or 2^64 and reduced mod 2^b when they are packed or deco
 divides 2^32 or 2^64. Words are two's complement: residues from 2^(b-1) on stand for negative numbers.
 
 Headroom. n parties may each contribute words of at most limit = floor((2^(b-1) - 1) / n) in absolute value;
-no sum can wrap then. `FixedPoint` maps the clip (times the largest weight) to limit (1 - 2^-20): the last 2^-20
-keeps a value at the clip from passing the limit when it is rounded, twice in float64 and once to a neighbour.
+no sum can wrap then. `FixedPoint` maps the clip (times the largest weight) to limit (1 - 2^-20): the last
+2^-20 keeps a value at the clip from passing the limit when it is rounded, in float64 and to a neighbour.
 
 Stochastic rounding. With m = weight scale 2^32 in float64, n a keystream word read as int32 (4 bytes per
 value in every ring), RN rounding to float64 and RNE to the nearest integer (ties to even):
@@ -16,8 +16,8 @@ value in every ring), RN rounding to float64 and RNE to the nearest integer (tie
 which is floor(x weight scale + u) for u uniform in [0, 1), up to the resolution of the keystream (2^-32) and
 of float64 (2^-53 of the value): a value is rounded up with the probability of its fraction. The standard
 deviation of one rounding is sqrt(f (1 - f)) steps of 1/scale for a fraction f, at most 1/2, so that of the
-mean of n values is at most 1/(2 scale sqrt n). The last rounding is one addition, of 1.5 2^84: float64 has its
-last bit at 2^32 there, so that the low bits of the mantissa are the word.
+mean of n values is at most 1/(2 scale sqrt n). The last rounding is one addition, of 1.5 2^84: float64 has
+its last bit at 2^32 there, so that the low bits of the mantissa are the word.
 
 What floats do to a secret in time is out of scope: NumPy is not constant-time.
 """
