@@ -48,6 +48,26 @@ class Plain:
         return sum(part.size for part in self.parts)
 
 
+def check(plain: Plain) -> None:
+    """Refuse values that cannot be encoded, without encoding any. Raises `ValueOutOfRange`.
+
+    The index counts through the joined parts.
+    """
+    integer = isinstance(plain.encoder, Exact)
+    limit: float = plain.encoder.limit if isinstance(plain.encoder, Exact) else plain.encoder.clip
+    begin = 0
+    for part in plain.parts:
+        flat = part.reshape(-1)
+        # A NaN makes both extremes NaN, and every comparison with it false.
+        if flat.size and not (-limit <= flat.min() and flat.max() <= limit):
+            beyond = (flat < -limit) | (flat > limit) if integer else ~(np.abs(flat) <= limit)
+            bad = beyond & ~np.isfinite(flat) if plain.saturate else beyond
+            if bad.any():
+                first = int(bad.argmax())
+                raise ValueOutOfRange(begin + first, flat[first].item(), limit)
+        begin += flat.size
+
+
 def encode_masked(
     plain: Plain, out: npt.NDArray[Any], *, seeds: Seeds, start: int, rounding: Secret, threads: int = 1
 ) -> int:
@@ -71,7 +91,9 @@ def encode_masked(
         for part, first, place in _pieces(flat, low, high):
             target = out[place : place + part.size]
             try:
-                clipped += plain.encoder.encode(part, target, noise, saturate=plain.saturate, weight=plain.weight)
+                clipped += plain.encoder.encode(
+                    part, target, noise, saturate=plain.saturate, weight=plain.weight
+                )
             except ValueOutOfRange as problem:
                 raise problem.shifted(first) from None
             masks.add_to(target)

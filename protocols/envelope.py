@@ -124,7 +124,11 @@ def open_frame(
     here = bearings.round
     if len(frame) > limit:
         raise MalformedMessage(
-            "a frame is too large", culprits=(came_from,), round=here, expected=f"<= {limit}", found=len(frame)
+            "a frame is too large",
+            culprits=(came_from,),
+            round=here,
+            expected=f"<= {limit}",
+            found=len(frame),
         )
     receipt, header, body = _split(frame, came_from, here)
     verify_receipt(receipt, bearings=bearings, keys=keys, header=header, came_from=came_from)

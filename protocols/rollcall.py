@@ -61,9 +61,7 @@ def compare(presents: Mapping[str, Present]) -> None:
     _same({name: one.state for name, one in presents.items()}, presents, UnlikeTerms, "model")
 
 
-def _same(
-    values: Mapping[str, object], presents: Iterable[str], error: type[UnlikeTerms], what: str
-) -> None:
+def _same(values: Mapping[str, object], presents: Iterable[str], error: type[UnlikeTerms], what: str) -> None:
     counted = Counter(values.values()).most_common()
     if len(counted) <= 1:
         return

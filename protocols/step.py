@@ -54,11 +54,16 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Send these, then wait for that. `once` names an answer that is given at most once per round, on disk."""
+    """Send these, then wait for that.
+
+    `once` names an answer that is given at most once per round, marked on disk before it is sent; `over` are the
+    parties it speaks of.
+    """
 
     send: tuple[Outgoing, ...]
     wait: Wait | None
     once: str = ""
+    over: frozenset[str] = frozenset()
 
 
 Inbox = Mapping[str, Opened[Any]]

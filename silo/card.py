@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
@@ -55,11 +56,13 @@ class Card:
             parsed = x509.load_pem_x509_certificate(self.certificate.encode())
             pem = parsed.public_bytes(Encoding.PEM).decode()
             public = parsed.public_key()
-        except ValueError:
+            names = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+            # Parsed late by the library, so asked here: no later use can fail.
+            _ = parsed.not_valid_before_utc, parsed.not_valid_after_utc, parsed.issuer
+        except (ValueError, TypeError, UnsupportedAlgorithm):
             raise CharterError(f"the certificate of {self.name} is not a certificate in PEM form") from None
         if not isinstance(public, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
             raise CharterError(f"the certificate of {self.name} has no elliptic curve key")
-        names = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
         if [attribute.value for attribute in names] != [self.name]:
             raise CharterError(f"the certificate given for {self.name} was not made for that name")
         object.__setattr__(self, "certificate", pem)

@@ -25,7 +25,13 @@ from silo.crypto.rng import Rng
 from silo.crypto.secret import Secret
 from silo.crypto.shamir import Share
 from silo.protocols import codec
-from silo.protocols.errors import InconsistentSets, MalformedMessage, ProtocolViolation, TooFewParties, UnexpectedMessage
+from silo.protocols.errors import (
+    InconsistentSets,
+    MalformedMessage,
+    ProtocolViolation,
+    TooFewParties,
+    UnexpectedMessage,
+)
 from silo.protocols.once import Once
 from silo.protocols.secagg import directory as keys
 from silo.protocols.secagg import drawing
@@ -33,6 +39,7 @@ from silo.protocols.secagg import survivors as survival
 from silo.protocols.secagg import vector
 from silo.protocols.secagg.context import Context, bitmap
 from silo.protocols.secagg.directory import Advertised
+from silo.protocols.secagg.drawing import MaskGraph
 from silo.protocols.secagg.messages import (
     Advertise,
     Delivery,
@@ -53,8 +60,6 @@ from silo.protocols.secagg.messages import (
 from silo.protocols.secagg.survivors import Agreed
 from silo.protocols.secagg.vector import Total
 
-Graph = dict[str, frozenset[str]]
-
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Advertising(Once):
@@ -74,8 +79,7 @@ class Advertising(Once):
             raise UsageError("a k-regular round draws its graph first: call reveal()")
         self._fresh()
         directory = self._read(message)
-        names = directory.names
-        result = _share(self, directory, {name: names - {name} for name in names}, rng)
+        result = _share(self, directory, drawing.complete(directory), rng)
         self._spend()
         return result
 
@@ -86,7 +90,9 @@ class Advertising(Once):
         self._fresh()
         directory = self._read(message)
         self._spend()
-        return Revealing(self.context, self.me, self, directory), Reveal(self.nonce.reveal(), directory.digest)
+        return Revealing(self.context, self.me, self, directory), Reveal(
+            self.nonce.reveal(), directory.digest
+        )
 
     def _read(self, message: Directory) -> Advertised:
         directory = keys.read(self.context, message)
@@ -123,7 +129,7 @@ class Sharing(Once):
     seed: Secret
     blind: Secret
     directory: Advertised
-    graph: Graph
+    graph: MaskGraph
     own_share: Share
 
     def mask(
@@ -142,8 +148,12 @@ class Sharing(Once):
         shares, blinds = self._open(message)
         blinds[self.me] = self.blind
         peers = frozenset(shares)
-        blind = keys.blind_key(self.context, self.directory, blinds) if self.context.parameters.blinded else None
-        payload = vector.mask(plain, self.context.parameters, self._seeds(peers, blind), rng=rng, threads=threads)
+        blind = (
+            keys.blind_key(self.context, self.directory, blinds) if self.context.parameters.blinded else None
+        )
+        payload = vector.mask(
+            plain, self.context.parameters, self._seeds(peers, blind), rng=rng, threads=threads
+        )
         note = bitmap(self.context.roster, peers)
         shares[self.me] = (self.own_share, None)
         after = Uploading(self.context, self.me, self.directory, self.graph, peers, shares, blind)
@@ -156,7 +166,9 @@ class Sharing(Once):
         plus += [seed for peer, seed in pairs.items() if self.me < peer]
         if blind is not None:
             plus.append(keys.blind_mask(self.context, blind, self.me))
-        return masking.Seeds(plus=tuple(plus), minus=tuple(seed for peer, seed in pairs.items() if self.me > peer))
+        return masking.Seeds(
+            plus=tuple(plus), minus=tuple(seed for peer, seed in pairs.items() if self.me > peer)
+        )
 
     def _open(self, message: Delivery) -> tuple[dict[str, tuple[Share, Share | None]], dict[str, Secret]]:
         context, blinds = self.context, dict[str, Secret]()
@@ -166,7 +178,10 @@ class Sharing(Once):
             peer = package.peer
             if peer in held or peer not in self.graph[self.me]:
                 raise UnexpectedMessage(
-                    "a package of a stranger, or a second one", culprits=(context.aggregator,), round=context.round, found=peer
+                    "a package of a stranger, or a second one",
+                    culprits=(context.aggregator,),
+                    round=context.round,
+                    found=peer,
                 )
             try:
                 raw = aead.unseal(
@@ -175,17 +190,24 @@ class Sharing(Once):
                     keys.share_binding(context, self.directory, peer, self.me),
                 )
                 opened = codec.decode(Package, raw, sender=peer, round=context.round)
-                held[peer] = (Share.from_bytes(point, opened.seed_share), Share.from_bytes(point, opened.key_share))
+                held[peer] = (
+                    Share.from_bytes(point, opened.seed_share),
+                    Share.from_bytes(point, opened.key_share),
+                )
             except DecryptionFailed:
                 raise MalformedMessage(
                     "a share package does not open", culprits=(context.aggregator, peer), round=context.round
                 ) from None
             except ParameterError:
-                raise MalformedMessage("a share is no field element", culprits=(peer,), round=context.round) from None
+                raise MalformedMessage(
+                    "a share is no field element", culprits=(peer,), round=context.round
+                ) from None
             blinds[peer] = Secret(opened.blind)
         if len(held) + 1 < context.parameters.threshold:
             missing = sorted(self.graph[self.me] - held.keys())
-            raise TooFewParties(context.parameters.threshold, [*held, self.me], "the sharing of keys", missing)
+            raise TooFewParties(
+                context.parameters.threshold, [*held, self.me], "the sharing of keys", missing
+            )
         return held, blinds
 
 
@@ -196,7 +218,7 @@ class Uploading(Once):
     context: Context
     me: str
     directory: Advertised
-    graph: Graph
+    graph: MaskGraph
     peers: frozenset[str]
     shares: dict[str, tuple[Share, Share | None]]
     blind: Secret | None
@@ -223,7 +245,7 @@ class Voting(Once):
 
     context: Context
     me: str
-    graph: Graph
+    graph: MaskGraph
     peers: frozenset[str]
     shares: dict[str, tuple[Share, Share | None]]
     blind: Secret | None
@@ -236,7 +258,9 @@ class Voting(Once):
         alive = self.agreed.names
         seeds = tuple(Revealed(n, s.to_bytes()) for n, (s, _) in sorted(self.shares.items()) if n in alive)
         lost = tuple(
-            Revealed(n, k.to_bytes()) for n, (_, k) in sorted(self.shares.items()) if n not in alive and k is not None
+            Revealed(n, k.to_bytes())
+            for n, (_, k) in sorted(self.shares.items())
+            if n not in alive and k is not None
         )
         self._spend()
         return Finishing(self.context, self.me, self.blind, self.agreed), Unmasking(seeds, lost)
@@ -259,9 +283,13 @@ class Finishing(Once):
             return None
         blinds: tuple[Secret, ...] = ()
         if self.blind is not None:
-            blinds = tuple(keys.blind_mask(self.context, self.blind, name) for name in sorted(self.agreed.names))
+            blinds = tuple(
+                keys.blind_mask(self.context, self.blind, name) for name in sorted(self.agreed.names)
+            )
         try:
-            total = vector.read(message.payload, self.context.parameters, blinds, self.agreed.names, threads=threads)
+            total = vector.read(
+                message.payload, self.context.parameters, blinds, self.agreed.names, threads=threads
+            )
         except ParameterError as problem:
             raise ProtocolViolation(
                 f"the result is not a sum over the survivors: {problem}",
@@ -287,14 +315,20 @@ def advertise(context: Context, me: str, *, rng: Rng) -> tuple[Advertising, Adve
     return Advertising(context, me, mask_key, share_key, seed, nonce, message), message
 
 
-def _share(state: Advertising, directory: Advertised, graph: Graph, rng: Rng) -> tuple[Sharing, Shares]:
+def _share(state: Advertising, directory: Advertised, graph: MaskGraph, rng: Rng) -> tuple[Sharing, Shares]:
     context, me = state.context, state.me
     holders = sorted(graph[me] | {me})
     points = [context.roster.point(name) for name in holders]
     threshold = context.parameters.threshold
-    seed_shares = dict(zip(holders, shamir.share(state.seed, threshold=threshold, points=points, rng=rng), strict=True))
+    seed_shares = dict(
+        zip(holders, shamir.share(state.seed, threshold=threshold, points=points, rng=rng), strict=True)
+    )
     key_shares = dict(
-        zip(holders, shamir.share(state.mask_key.secret, threshold=threshold, points=points, rng=rng), strict=True)
+        zip(
+            holders,
+            shamir.share(state.mask_key.secret, threshold=threshold, points=points, rng=rng),
+            strict=True,
+        )
     )
     blind = Secret.random(32, rng=rng) if context.parameters.blinded else Secret(b"")
     packages = tuple(
@@ -302,7 +336,9 @@ def _share(state: Advertising, directory: Advertised, graph: Graph, rng: Rng) ->
             peer,
             aead.seal(
                 keys.share_key(context, directory, state.share_key, peer),
-                codec.encode(Package(seed_shares[peer].to_bytes(), key_shares[peer].to_bytes(), blind.reveal())),
+                codec.encode(
+                    Package(seed_shares[peer].to_bytes(), key_shares[peer].to_bytes(), blind.reveal())
+                ),
                 keys.share_binding(context, directory, me, peer),
                 rng=rng,
             ),

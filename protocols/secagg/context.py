@@ -36,7 +36,9 @@ class Context:
                 f"the roster has {len(self.roster)} parties, the parameters {self.parameters.parties}"
             )
         if self.aggregator in self.roster and self.parameters.blinded:
-            raise ParameterError("in the blinded sum the aggregator is not a member: it would hold the members' key")
+            raise ParameterError(
+                "in the blinded sum the aggregator is not a member: it would hold the members' key"
+            )
 
     @property
     def bearings(self) -> Bearings:

@@ -34,7 +34,11 @@ def read(context: Context, message: Directory) -> Advertised:
         raise TooFewParties(context.parameters.fewest, opened, "the key directory", missing)
     keys = [key for one in opened.values() for key in (one.message.mask_key, one.message.share_key)]
     if len(set(keys)) != len(keys):
-        twice = [n for n, one in opened.items() if keys.count(one.message.mask_key) > 1 or keys.count(one.message.share_key) > 1]
+        twice = [
+            n
+            for n, one in opened.items()
+            if keys.count(one.message.mask_key) > 1 or keys.count(one.message.share_key) > 1
+        ]
         raise UnexpectedMessage("an ephemeral key appears twice", culprits=twice, round=context.round)
     digests = {name: one.receipt.digest for name, one in opened.items()}
     digest = hashlib.sha256(context.info(labels.ROSTER, *by_name(digests))).digest()
@@ -45,7 +49,9 @@ def require_own(context: Context, directory: Advertised, me: str, own: Advertise
     """Refuse a directory that shows others a different advertisement under this member's name."""
     if directory.entries.get(me) != own:
         raise InconsistentSets(
-            f"the directory does not show {me}'s own advertisement", culprits=(context.aggregator,), round=context.round
+            f"the directory does not show {me}'s own advertisement",
+            culprits=(context.aggregator,),
+            round=context.round,
         )
 
 
@@ -77,7 +83,9 @@ def share_binding(context: Context, directory: Advertised, source: str, destinat
 def blind_key(context: Context, directory: Advertised, parts: Mapping[str, Secret]) -> Secret:
     """The members' own key of the blinded sum, from one part of each."""
     joined = labels.bind(labels.BLIND, *by_name({name: part.reveal() for name, part in parts.items()}))
-    return derive(Secret(hashlib.sha256(joined).digest()), context.info(labels.BLIND, directory.digest, *sorted(parts)))
+    return derive(
+        Secret(hashlib.sha256(joined).digest()), context.info(labels.BLIND, directory.digest, *sorted(parts))
+    )
 
 
 def blind_mask(context: Context, key: Secret, name: str) -> Secret:

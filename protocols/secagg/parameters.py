@@ -53,7 +53,9 @@ class Parameters:
             raise ParameterError("the length is not negative and the binding has 32 bytes")
         if self.degree == 0:
             if not 2 <= t <= n or 2 * t <= n + c:
-                raise ParameterError(f"threshold {t} of {n}: it takes 2t > n + c with {c} colluders, and t <= n")
+                raise ParameterError(
+                    f"threshold {t} of {n}: it takes 2t > n + c with {c} colluders, and t <= n"
+                )
         else:
             if self.degree % 2 or not 2 <= self.degree < n:
                 raise ParameterError(f"degree {self.degree}: it is even, at least 2, below the {n} parties")

@@ -21,6 +21,7 @@ from silo.protocols.errors import InconsistentSets, MalformedMessage, ProtocolVi
 from silo.protocols.secagg import directory as keys
 from silo.protocols.secagg.context import Context
 from silo.protocols.secagg.directory import Advertised
+from silo.protocols.secagg.drawing import MaskGraph
 from silo.protocols.secagg.messages import Revealed, Unmasking
 from silo.protocols.secagg.survivors import Agreed
 
@@ -29,7 +30,7 @@ _MOST_TRIES = 2000
 
 def check(
     context: Context,
-    graph: Mapping[str, frozenset[str]],
+    graph: MaskGraph,
     shared: frozenset[str],
     agreed: Agreed,
     opened: Opened[Unmasking],
@@ -37,7 +38,10 @@ def check(
     """Check the form of one answer: the right kind of share for each neighbour that shared, once each."""
     holder = opened.sender
     mine = (graph[holder] & shared) | {holder}
-    wanted = ((opened.message.seed_shares, mine & agreed.names), (opened.message.key_shares, mine - agreed.names))
+    wanted = (
+        (opened.message.seed_shares, mine & agreed.names),
+        (opened.message.key_shares, mine - agreed.names),
+    )
     for revealed, owners in wanted:
         given = [one.owner for one in revealed]
         if len(set(given)) != len(given) or set(given) != owners:
@@ -52,7 +56,9 @@ def check(
             try:
                 Share.from_bytes(context.roster.point(holder), one.share)
             except ParameterError:
-                raise MalformedMessage("a share is no field element", culprits=(holder,), round=context.round) from None
+                raise MalformedMessage(
+                    "a share is no field element", culprits=(holder,), round=context.round
+                ) from None
 
 
 @dataclass(slots=True)
@@ -81,7 +87,11 @@ class _Rebuilding:
         )
 
     def _blame(
-        self, good: tuple[str, ...], shares: Mapping[str, Share], threshold: int, fits: Callable[[Secret], bool]
+        self,
+        good: tuple[str, ...],
+        shares: Mapping[str, Share],
+        threshold: int,
+        fits: Callable[[Secret], bool],
     ) -> None:
         if good == tuple(sorted(shares))[:threshold]:
             return
@@ -98,7 +108,7 @@ class _Rebuilding:
 def recover(
     context: Context,
     directory: Advertised,
-    graph: Mapping[str, frozenset[str]],
+    graph: MaskGraph,
     shared: frozenset[str],
     agreed: Agreed,
     answers: Mapping[str, Unmasking],

@@ -13,12 +13,12 @@ from silo.protocols.secagg.messages import Delivery, Directory, Result, Reveals,
 from silo.protocols.secagg.vector import Total
 from silo.protocols.step import Inbox, Outgoing, Role, Step, Wait
 
-PUBLIC = "signed, public keys and commitments"
-SHARES = "end-to-end encrypted shares"
-MASKED = "masked vector"
-VOTE = "signed vote"
-UNMASK = "shares that unmask the sum only"
-AGGREGATE = "aggregate"
+PUBLIC = "public"
+SHARES = "end-to-end encrypted"
+MASKED = "masked"
+VOTE = "signed"
+UNMASK = "signed"
+AGGREGATE = "signed"
 
 
 def member(
@@ -54,7 +54,7 @@ def member(
     inbox = yield Step((), wait(Survivors, many))
     voting, vote = uploading.agree(inbox[context.aggregator].message, digest)
     survivors = voting.agreed.names
-    inbox = yield Step(to_all(vote, VOTE), wait(Votes, many), once="vote")
+    inbox = yield Step(to_all(vote, VOTE), wait(Votes, many), once="vote", over=survivors)
     finishing, unmasking = voting.unmask(inbox[context.aggregator].message)
     result_limit = OVERHEAD + 64 + context.parameters.payload_bytes
     inbox = yield Step(to_aggregator(unmasking, UNMASK), wait(Result, result_limit), once="unmask")
@@ -62,10 +62,14 @@ def member(
 
 
 def aggregator(
-    context: Context, *, receivers: frozenset[str] | None = None, threads: int = 1
+    context: Context,
+    *,
+    present: frozenset[str] | None = None,
+    receivers: frozenset[str] | None = None,
+    threads: int = 1,
 ) -> Role[frozenset[str]]:
-    """The aggregator: yields steps, returns the survivors. `receivers` None: all members get the sum."""
-    collecting = server.open_round(context)
+    """The aggregator: yields steps, returns the survivors. `present` and `receivers` None: all members."""
+    collecting = server.open_round(context, frozenset(context.roster) if present is None else present)
     yield Step((), collecting.waits)
     state, directory = collecting.close_round()
     send = _to(state.expected, directory, PUBLIC)
@@ -83,9 +87,7 @@ def aggregator(
     told = frozenset(back.inbox)
     getting = told if receivers is None else told & receivers
     empty = Result(memoryview(b""))
-    yield Step(
-        _to(getting, result, AGGREGATE) + _to(told - getting, empty, PUBLIC), None
-    )
+    yield Step(_to(getting, result, AGGREGATE) + _to(told - getting, empty, PUBLIC), None)
     return back.agreed.names
 
 

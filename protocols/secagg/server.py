@@ -10,9 +10,8 @@ grow with the number of parties; it belongs to `CollectingUploads` and moves on 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from silo.crypto.errors import ParameterError
 from silo.protocols.codec import Message
@@ -30,6 +29,7 @@ from silo.protocols.secagg import drawing, recovery
 from silo.protocols.secagg import survivors as survival
 from silo.protocols.secagg.context import Context, named
 from silo.protocols.secagg.directory import Advertised
+from silo.protocols.secagg.drawing import MaskGraph
 from silo.protocols.secagg.messages import (
     Advertise,
     Delivery,
@@ -61,8 +61,8 @@ class Collecting(Once):
     expected: frozenset[str]
     inbox: dict[str, Opened[Any]] = field(default_factory=dict)
 
-    name = ""
-    kinds: tuple[type[Message], ...] = ()
+    name: ClassVar[str] = ""
+    kinds: ClassVar[tuple[type[Message], ...]] = ()
 
     @property
     def limit(self) -> int:
@@ -89,7 +89,9 @@ class Collecting(Once):
             )
         if opened.sender in self.inbox:
             raise ReplayedMessage(
-                f"a second answer to the step {self.name}", culprits=(opened.sender,), round=self.context.round
+                f"a second answer to the step {self.name}",
+                culprits=(opened.sender,),
+                round=self.context.round,
             )
         self.check(opened)
         self.inbox[opened.sender] = opened
@@ -100,7 +102,9 @@ class Collecting(Once):
     def _close(self) -> None:
         self._fresh()
         if len(self.inbox) < self.enough:
-            raise TooFewParties(self.enough, sorted(self.inbox), self.name, sorted(self.expected - self.inbox.keys()))
+            raise TooFewParties(
+                self.enough, sorted(self.inbox), self.name, sorted(self.expected - self.inbox.keys())
+            )
         self._spend()
 
     @property
@@ -155,7 +159,7 @@ class CollectingShares(Collecting):
     """Waits for the share packages (U2)."""
 
     directory: Advertised
-    graph: Mapping[str, frozenset[str]]
+    graph: MaskGraph
 
     name = "the sharing of keys"
     kinds = (Shares,)
@@ -199,7 +203,7 @@ class CollectingUploads(Collecting):
     """Waits for the masked vectors (U3) and adds them as they come."""
 
     directory: Advertised
-    graph: Mapping[str, frozenset[str]]
+    graph: MaskGraph
     total: Accumulator
 
     name = "the upload"
@@ -215,7 +219,9 @@ class CollectingUploads(Collecting):
             peers = named(self.context.roster, read_header(opened.receipt, who, here).note)
             self.total.check(opened.message.payload)
         except ParameterError as problem:
-            raise MalformedMessage(f"an upload does not fit: {problem}", culprits=(who,), round=here) from None
+            raise MalformedMessage(
+                f"an upload does not fit: {problem}", culprits=(who,), round=here
+            ) from None
         if peers != self.graph[who] & self.expected:
             raise InconsistentSets(
                 "an upload is masked with other members than were told",
@@ -253,7 +259,7 @@ class CollectingVotes(Collecting):
     """Waits for the signatures on the survivors (U4)."""
 
     directory: Advertised
-    graph: Mapping[str, frozenset[str]]
+    graph: MaskGraph
     total: Accumulator
     shared: frozenset[str]
     agreed: Agreed
@@ -263,7 +269,9 @@ class CollectingVotes(Collecting):
 
     def check(self, opened: Opened[Vote]) -> None:
         if opened.message.survivors != self.agreed.digest:
-            raise InconsistentSets("a vote on other survivors", culprits=(opened.sender,), round=self.context.round)
+            raise InconsistentSets(
+                "a vote on other survivors", culprits=(opened.sender,), round=self.context.round
+            )
 
     def close_round(self) -> tuple[CollectingSharesBack, Votes]:
         """Publish the votes."""
@@ -285,7 +293,7 @@ class CollectingSharesBack(Collecting):
     """Waits for the shares that unmask the sum (U5)."""
 
     directory: Advertised
-    graph: Mapping[str, frozenset[str]]
+    graph: MaskGraph
     total: Accumulator
     shared: frozenset[str]
     agreed: Agreed
@@ -309,13 +317,11 @@ class CollectingSharesBack(Collecting):
         """Rebuild what masks the sum, and take it off. Raises `TooFewParties` or `ProtocolViolation`."""
         self._close()
         answers = {name: opened.message for name, opened in self.inbox.items()}
-        seeds = recovery.recover(
-            self.context, self.directory, self.graph, self.shared, self.agreed, answers
-        )
+        seeds = recovery.recover(self.context, self.directory, self.graph, self.shared, self.agreed, answers)
         self.total.unmask(seeds, threads=threads)
         return Result(self.total.payload())
 
 
-def open_round(context: Context) -> CollectingKeys:
-    """Begin a round."""
-    return CollectingKeys(context, frozenset(context.roster))
+def open_round(context: Context, present: frozenset[str]) -> CollectingKeys:
+    """Begin a round with those of the roster who are there."""
+    return CollectingKeys(context, present & frozenset(context.roster))

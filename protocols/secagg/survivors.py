@@ -12,6 +12,7 @@ from silo.protocols.envelope import read_header, verify_receipt
 from silo.protocols.errors import InconsistentSets, TooFewParties, UnexpectedMessage
 from silo.protocols.secagg.context import Context, by_name, named
 from silo.protocols.secagg.directory import Advertised
+from silo.protocols.secagg.drawing import MaskGraph
 from silo.protocols.secagg.messages import Survivors, Upload, Vote, Votes
 
 
@@ -28,21 +29,21 @@ class Agreed:
         return frozenset(self.uploads)
 
 
-def read(
-    context: Context, directory: Advertised, graph: Mapping[str, frozenset[str]], message: Survivors
-) -> Agreed:
+def read(context: Context, directory: Advertised, graph: MaskGraph, message: Survivors) -> Agreed:
     """Check a proposed survivor set. Raises `ProtocolViolation` or `TooFewParties`.
 
-    Every upload carries its sender's signature and, in the signed header, with whom it was masked. A survivor
-    that did not mask with a surviving neighbour, or that has fewer than t surviving neighbours, could be
-    uncovered alone: such a set is refused.
+    Every upload carries its sender's signature and, in the signed header, with whom it was masked. Survivors
+    that did not mask with each other, or between whom a k-regular graph could fall apart, could be uncovered
+    apart from the rest: such a set is refused.
     """
     who = context.aggregator
     uploads: dict[str, bytes] = {}
     masked_with: dict[str, frozenset[str]] = {}
     for receipt in message.uploads:
         header = read_header(receipt, who, context.round)
-        verify_receipt(receipt, bearings=context.bearings, keys=context.roster.keys, header=header, came_from=who)
+        verify_receipt(
+            receipt, bearings=context.bearings, keys=context.roster.keys, header=header, came_from=who
+        )
         name = header.sender
         if header.kind != Upload.__name__ or header.recipient != who:
             raise UnexpectedMessage(
@@ -53,13 +54,19 @@ def read(
                 found=header.kind,
             )
         if name in uploads:
-            raise InconsistentSets(f"{name} is listed twice among the survivors", culprits=(who, name), round=context.round)
+            raise InconsistentSets(
+                f"{name} is listed twice among the survivors", culprits=(who, name), round=context.round
+            )
         if name not in directory.entries:
-            raise InconsistentSets(f"survivor {name} is not in the directory", culprits=(who,), round=context.round)
+            raise InconsistentSets(
+                f"survivor {name} is not in the directory", culprits=(who,), round=context.round
+            )
         try:
             masked_with[name] = named(context.roster, header.note)
         except ParameterError:
-            raise UnexpectedMessage("an upload's note is no set of members", culprits=(name,), round=context.round) from None
+            raise UnexpectedMessage(
+                "an upload's note is no set of members", culprits=(name,), round=context.round
+            ) from None
         uploads[name] = receipt.digest
     if len(uploads) < context.parameters.fewest:
         missing = [name for name in context.roster if name not in uploads]
@@ -70,12 +77,9 @@ def read(
     return Agreed(dict(sorted(uploads.items())), masked_with, digest)
 
 
-def _require_cover(
-    context: Context, graph: Mapping[str, frozenset[str]], masked_with: Mapping[str, frozenset[str]]
-) -> None:
+def _require_cover(context: Context, graph: MaskGraph, masked_with: Mapping[str, frozenset[str]]) -> None:
     alive = frozenset(masked_with)
-    fewest = context.parameters.threshold - (1 if context.parameters.degree == 0 else 0)
-    for name in alive:
+    for name in sorted(alive):
         beside = graph[name] & alive
         if not beside <= masked_with[name]:
             raise InconsistentSets(
@@ -83,8 +87,7 @@ def _require_cover(
                 culprits=(context.aggregator, name),
                 round=context.round,
             )
-        if len(beside) < fewest:
-            raise TooFewParties(fewest, sorted(beside), f"the neighbourhood of {name}", sorted(graph[name] - alive))
+    graph.require_cover(context, alive)
 
 
 def count_votes(context: Context, agreed: Agreed, message: Votes) -> frozenset[str]:

@@ -86,7 +86,11 @@ class Accumulator:
         """Take masks off: `plus` was added by their owners and is subtracted here, `minus` the other way."""
         prg.accumulate(self._head, plus=seeds.minus, minus=seeds.plus)
         prg.accumulate(
-            self._words, plus=seeds.minus, minus=seeds.plus, start=body_start(self._parameters), threads=threads
+            self._words,
+            plus=seeds.minus,
+            minus=seeds.plus,
+            start=body_start(self._parameters),
+            threads=threads,
         )
 
     def payload(self) -> memoryview:
@@ -107,7 +111,12 @@ class Accumulator:
 
 
 def read(
-    payload: Buffer, parameters: Parameters, blinds: Sequence[Secret], survivors: Iterable[str], *, threads: int = 1
+    payload: Buffer,
+    parameters: Parameters,
+    blinds: Sequence[Secret],
+    survivors: Iterable[str],
+    *,
+    threads: int = 1,
 ) -> Total:
     """Read a result, taking the members' blinding off first. Raises `ParameterError`."""
     accumulator = Accumulator(parameters)

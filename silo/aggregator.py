@@ -1,0 +1,187 @@
+"""The aggregator's loop: roll call, round, roll call. It runs in the relay's process, at the relay's own seat."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from silo.agreement import Round, session_id
+from silo.charter import Charter
+from silo.crypto.errors import SiloError
+from silo.driver import Drive, Seat, Watch
+from silo.protocols import rollcall
+from silo.protocols.control import Abort, Lost
+from silo.protocols.envelope import EVERYBODY, Buffer, Opened, open_frame
+from silo.protocols.errors import ProtocolViolation, TooFewParties, UnlikeTerms
+from silo.protocols.rollcall import Begin, Present
+from silo.protocols.step import Outgoing
+from silo.sums import aggregator_role
+from silo.transport.base import Delivery
+
+_TICK = 0.2
+_PUBLIC = "signed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """One round as the aggregator saw it end."""
+
+    number: int
+    tag: str
+    survivors: tuple[str, ...]
+    lost: dict[str, str]
+    problem: SiloError | None
+    seconds: float
+
+
+@dataclass(eq=False)
+class Aggregator:
+    """Serves the rounds of one charter until `stop` is set, or all have left when `once`."""
+
+    seat: Seat
+    charter: Charter
+    stop: threading.Event
+    once: bool = False
+    threads: int = 1
+    told: Callable[[Finished], None] = lambda _: None
+    last_round: int = 0
+    _waiting: dict[str, Opened[Present]] = field(default_factory=dict)
+    _seen: set[str] = field(default_factory=set)
+
+    @property
+    def session(self) -> bytes:
+        return session_id(self.charter, self.seat.endpoint.epoch)
+
+    def serve(self) -> None:
+        """Run rounds until told to stop."""
+        while not self.stop.is_set():
+            presents = self._gather()
+            if presents is None:
+                return
+            if presents:
+                self._round(presents)
+
+    def _gather(self) -> dict[str, Opened[Present]] | None:
+        """Wait until everybody who is expected has said what it is about to do."""
+        start = time.monotonic()
+        for delivery in self.seat.early():
+            self._take(delivery)
+        shown: tuple[str, ...] | None = None
+        while not self.stop.is_set():
+            expected = self._expected(start)
+            missing = tuple(sorted(expected - self._waiting.keys()))
+            if missing != shown:
+                shown = missing
+                self.seat.watch(
+                    Watch(self.last_round + 1, "the roll call", missing, tuple(sorted(self._waiting)))
+                )
+            if not missing and self._waiting:
+                taken, self._waiting = self._waiting, {}
+                return dict(sorted(taken.items()))
+            if not expected and self._seen:
+                if self.once:
+                    return None
+                self._seen.clear()
+            departures = dict(self.seat.departures)
+            delivery = self.seat.next(_TICK)
+            for name, count in self.seat.departures.items():
+                if departures.get(name, 0) != count:
+                    self._waiting.pop(name, None)
+            self._seen |= {n for n in self.charter.names if self.seat.endpoint.parties().get(n) == "present"}
+            if delivery is not None:
+                self._take(delivery)
+        return None
+
+    def _expected(self, start: float) -> set[str]:
+        now = time.monotonic()
+        patience = self.seat.patience
+        parties = self.seat.endpoint.parties()
+        expected = {name for name in self.charter.names if name not in self.seat.gone}
+        for name in sorted(expected - self._waiting.keys()):
+            here = parties.get(name) == "present"
+            silent = here and now - max(start, self.seat.endpoint.progress(name)) > patience.silence
+            if silent or now - start > patience.work:
+                expected.discard(name)
+        return expected
+
+    def _take(self, delivery: Delivery) -> None:
+        if not is_rollcall(delivery.payload):
+            self.seat.note(delivery, "?", b"", "late")
+            return
+        try:
+            opened = open_frame(
+                delivery.payload,
+                bearings=rollcall.bearings(self.charter.digest, self.session),
+                keys=self.charter.keys,
+                kinds={Present.__name__: Present},
+                recipients=frozenset({EVERYBODY}),
+                limit=rollcall.PRESENT_LIMIT,
+                came_from=delivery.sender,
+            )
+            if opened.sender != delivery.sender:
+                return
+        except ProtocolViolation as problem:
+            self.seat.note(delivery, "?", b"", problem.code)
+            return
+        self.seat.note(delivery, Present.__name__, opened.receipt.digest, "taken")
+        self._waiting[opened.sender] = opened
+
+    def _round(self, presents: dict[str, Opened[Present]]) -> None:
+        self.last_round += 1
+        begun = time.monotonic()
+        who = tuple(presents)
+        begin = Begin(self.last_round, tuple(bytes(one.frame) for one in presents.values()))
+        said = {name: one.message for name, one in presents.items()}
+        self.seat.send(
+            Outgoing(who, begin, _PUBLIC, public=True), rollcall.bearings(self.charter.digest, self.session)
+        )
+        drive: Drive | None = None
+        survivors: tuple[str, ...] = ()
+        problem: SiloError | None = None
+        try:
+            rollcall.compare(said)
+            round_ = Round(self.charter, self.session, self.last_round, said)
+            if round_.sums:
+                where = round_.bearings()
+                drive = Drive(self.seat, where, self.charter.keys, aside=is_rollcall)
+                survivors = tuple(sorted(drive.run(aggregator_role(round_, threads=self.threads))))
+                self._tell(drive, set(drive.lost), None)
+        except UnlikeTerms as unlike:
+            problem = unlike  # every member compares for itself and needs no word from here
+        except SiloError as ended:
+            problem = ended
+            drive = drive or Drive(self.seat, round_.bearings(), self.charter.keys)
+            self._tell(drive, set(who), ended)
+        lost = dict(drive.lost) if drive else {}
+        self.told(
+            Finished(self.last_round, begin_tag(said), survivors, lost, problem, time.monotonic() - begun)
+        )
+
+    def _tell(self, drive: Drive, names: set[str], problem: SiloError | None) -> None:
+        """Tell members that the round is over for them; they may be gone already."""
+        lost = tuple(Lost(name, code) for name, code in sorted(drive.lost.items()))
+        few = problem if isinstance(problem, TooFewParties) else None
+        abort = Abort(
+            problem.code if problem else "SILO-215",
+            few.step if few else "the round",
+            few.required if few else 0,
+            few.present if few else (),
+            lost,
+        )
+        here = tuple(sorted(name for name in names if name not in self.seat.gone))
+        if here:
+            self.seat.send(Outgoing(here, abort, "signed", public=True), drive.bearings)
+
+
+def begin_tag(said: dict[str, Present]) -> str:
+    """The tag of a round, for people."""
+    return next(iter(said.values())).tag
+
+
+def is_rollcall(payload: Buffer) -> bool:
+    """Whether a frame claims to belong to a roll call; nothing of it is trusted."""
+    head: Any = bytes(payload[:64])
+    return rollcall.PROTOCOL.encode() in head

@@ -1,0 +1,92 @@
+"""What the charter fixes for every collective, in the form that the session and the aggregator both read."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from silo.charter import Charter
+from silo.crypto import labels
+from silo.crypto.errors import ParameterError
+from silo.protocols.envelope import Bearings
+from silo.protocols.errors import TooFewParties
+from silo.protocols.rollcall import Present, Term
+from silo.protocols.roster import Roster
+from silo.protocols.secagg.context import Context
+from silo.protocols.secagg.parameters import Parameters
+
+LENGTH = "length"
+
+
+def session_id(charter: Charter, epoch: str) -> bytes:
+    """The session of one life of the relay under one charter; 32 bytes."""
+    return hashlib.sha256(labels.bind(labels.SESSION, charter.digest, epoch)).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round that the roll call opened: who takes part, and what they agreed on."""
+
+    charter: Charter
+    session: bytes
+    number: int
+    presents: Mapping[str, Present]
+
+    @property
+    def agreed(self) -> Present:
+        return next(iter(self.presents.values()))
+
+    @property
+    def roster(self) -> Roster:
+        """All members of the charter: quorum and graph count those who are absent as well."""
+        return Roster.of(self.charter.keys)
+
+    @property
+    def sums(self) -> bool:
+        """Whether a sum follows, or the roll call was all."""
+        return any(term.name == LENGTH for term in self.agreed.terms)
+
+    def bearings(self) -> Bearings:
+        """Where this round's messages belong."""
+        return Bearings(self.charter.sum.protocol, self.parameters().digest(), self.session, self.number)
+
+    def parameters(self) -> Parameters:
+        """The sum's parameters: the charter's, and the length that the members agreed on."""
+        terms = self.charter.sum
+        return Parameters(
+            parties=len(self.charter.names),
+            threshold=terms.threshold,
+            minimum_cohort=terms.minimum_cohort,
+            colluders=terms.colluders,
+            bits=terms.bits,
+            length=length(self.agreed.terms),
+            blinded=terms.blinded,
+            degree=terms.degree,
+            binding=self.binding(),
+        )
+
+    def context(self) -> Context:
+        """The masked sum's context. Raises `TooFewParties` or `ParameterError`."""
+        parameters = self.parameters()
+        present = sorted(self.presents)
+        if len(present) < parameters.fewest:
+            missing = [name for name in self.charter.names if name not in self.presents]
+            raise TooFewParties(parameters.fewest, present, "the roll call", missing)
+        return Context(self.session, self.number, self.roster, self.charter.relay.name, parameters)
+
+    def binding(self) -> bytes:
+        """Digest of all that the members said alike: charter, tag, position, terms, state; 32 bytes."""
+        said = self.agreed
+        flat: list[bytes | int | str] = [self.charter.digest, said.tag, said.position, said.state]
+        for term in said.terms:
+            flat += [term.name, term.value]
+        return hashlib.sha256(labels.bind(labels.TERMS, *flat)).digest()
+
+
+def length(terms: tuple[Term, ...]) -> int:
+    """The number of ring words that the terms speak of. Raises `ParameterError`."""
+    for term in terms:
+        if term.name == LENGTH and term.value.isdecimal() and len(term.value) <= 12:
+            return int(term.value)
+    raise ParameterError("the terms of the collective name no length")

@@ -1,0 +1,250 @@
+"""The one driver: it moves any protocol's role over any transport.
+
+It seals and opens envelopes, waits with deadlines that watch progress, keeps the transcript of what came and
+tells the outbox of what left. It knows nothing of any protocol but what its `Step`s say.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from silo.crypto.signing import SigningKey
+from silo.protocols.codec import Message
+from silo.protocols.control import Abort
+from silo.protocols.envelope import EVERYBODY, Bearings, Opened, open_frame, seal
+from silo.protocols.errors import ProtocolAborted, ProtocolViolation, ReplayedMessage
+from silo.protocols.step import Inbox, Outgoing, Role, Step, Wait
+from silo.transport.base import Delivery, Endpoint, Patience, Presence, Reset
+
+R = TypeVar("R")
+_TICK = 0.2
+_TRANSCRIPT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One line of the transcript."""
+
+    sender: str
+    kind: str
+    size: int
+    digest: str
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """One frame that left: what the outbox writes down."""
+
+    session: bytes
+    round: int
+    recipient: str
+    kind: str
+    protection: str
+    size: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Where a wait stands, for progress bars and the monitor."""
+
+    round: int
+    step: str
+    waiting_for: tuple[str, ...]
+    present: tuple[str, ...]
+
+
+class RelayRestarted(ProtocolAborted):
+    """The relay came back as a new process: what was under way is lost, the next round can begin."""
+
+    code = "SILO-214"
+
+
+@dataclass(eq=False)
+class Seat:
+    """One party at one transport: its name, its pen, and whom it tells what it does."""
+
+    endpoint: Endpoint
+    me: str
+    signer: SigningKey
+    patience: Patience
+    record: Callable[[Left], None] = lambda _: None
+    once: Callable[[bytes, int, Step], None] = lambda session, round, step: None
+    watch: Callable[[Watch], None] = lambda _: None
+    transcript: deque[Received] = field(default_factory=lambda: deque(maxlen=_TRANSCRIPT))
+    gone: dict[str, str] = field(default_factory=dict)
+    departures: Counter[str] = field(default_factory=Counter)
+    _early: deque[Delivery] = field(default_factory=deque)
+
+    def send(self, outgoing: Outgoing, bearings: Bearings) -> Opened[Message]:
+        """Seal one message, and send it to each of its recipients; returns it as sent."""
+        name = EVERYBODY if outgoing.public or len(outgoing.to) != 1 else outgoing.to[0]
+        sealed = seal(
+            outgoing.message, bearings, sender=self.me, recipient=name, signer=self.signer, note=outgoing.note
+        )
+        kind = type(outgoing.message).__name__
+        for to in outgoing.to:
+            self.record(
+                Left(
+                    bearings.session,
+                    bearings.round,
+                    to,
+                    kind,
+                    outgoing.protection,
+                    len(sealed.frame),
+                    sealed.receipt.digest,
+                )
+            )
+            self.endpoint.send(to, sealed.frame)
+        return sealed
+
+    def next(self, timeout: float) -> Delivery | None:
+        """The next frame, or None; keeps account of who is gone. Raises `RelayRestarted`, `TransportError`."""
+        event = self.endpoint.receive(timeout)
+        if isinstance(event, Delivery):
+            return event
+        if isinstance(event, Presence):
+            if event.state == "gone":
+                self.gone[event.party] = event.code
+                self.departures[event.party] += 1
+            elif event.state == "present":
+                self.gone.pop(event.party, None)
+        elif isinstance(event, Reset):
+            self._early.clear()
+            raise RelayRestarted("the relay was restarted in the middle of a round; this round is lost")
+        return None
+
+    def set_aside(self, delivery: Delivery) -> None:
+        """Keep a frame that came before its time."""
+        self._early.append(delivery)
+
+    def early(self) -> list[Delivery]:
+        """Take all frames that were set aside."""
+        taken = list(self._early)
+        self._early.clear()
+        return taken
+
+    def note(self, delivery: Delivery, kind: str, digest: bytes, verdict: str) -> None:
+        """Write one frame into the transcript."""
+        self.transcript.append(
+            Received(delivery.sender, kind, len(delivery.payload), digest.hex()[:16], verdict)
+        )
+
+
+@dataclass(eq=False)
+class Drive:
+    """One role under way: where its messages belong, whose keys count, what does not belong to it."""
+
+    seat: Seat
+    bearings: Bearings
+    keys: Mapping[str, bytes]
+    aside: Callable[[bytes | bytearray | memoryview], bool] = lambda _: False
+    lost: dict[str, str] = field(default_factory=dict)
+    _before: Counter[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._before = Counter(self.seat.departures)
+
+    def run(self, role: Role[R]) -> R:
+        """Move a role to its end. Raises what the role raises, and `ProtocolAborted` when told so."""
+        inbox: Inbox = {}
+        try:
+            step = next(role)
+            while True:
+                inbox = self._take(step)
+                del step
+                step = role.send(inbox)
+                del inbox
+        except StopIteration as end:
+            result: R = end.value
+            return result
+        finally:
+            role.close()
+
+    def _take(self, step: Step) -> Inbox:
+        if step.once:
+            self.seat.once(self.bearings.session, self.bearings.round, step)
+        sent: dict[str, Opened[Any]] = {}
+        for outgoing in step.send:
+            sent[self.seat.me] = self.seat.send(outgoing, self.bearings)
+        if step.wait is None:
+            return sent
+        del sent
+        return self._wait(step.wait)
+
+    def _wait(self, wait: Wait) -> dict[str, Opened[Any]]:
+        inbox: dict[str, Opened[Any]] = {}
+        start = time.monotonic()
+        shown: tuple[str, ...] | None = None
+        while True:
+            missing = tuple(sorted(wait.senders - inbox.keys() - self.lost.keys()))
+            if missing != shown:
+                shown = missing
+                self.seat.watch(Watch(self.bearings.round, wait.name, missing, tuple(sorted(inbox))))
+            if not missing:
+                return inbox
+            delivery = self.seat.next(_TICK)
+            if delivery is not None:
+                self._receive(delivery, wait, inbox)
+            self._give_up(missing, start)
+
+    def _give_up(self, missing: tuple[str, ...], start: float) -> None:
+        now = time.monotonic()
+        for name in missing:
+            if name in self.seat.gone or self.seat.departures[name] != self._before[name]:
+                # Whoever came back is another process, which knows nothing of this round.
+                self.lost[name] = self.seat.gone.get(name, "SILO-302")
+            elif now - max(start, self.seat.endpoint.progress(name)) > self.seat.patience.silence:
+                self.lost[name] = "SILO-304"
+            elif now - start > self.seat.patience.work:
+                self.lost[name] = "SILO-305"
+
+    def _receive(self, delivery: Delivery, wait: Wait, inbox: dict[str, Opened[Any]]) -> None:
+        if self.aside(delivery.payload):
+            self.seat.set_aside(delivery)
+            return
+        aborts = (
+            self.seat.me not in wait.senders and delivery.sender in wait.senders and len(wait.senders) == 1
+        )
+        kinds: dict[str, type[Message]] = {kind.__name__: kind for kind in wait.kinds}
+        if aborts:
+            kinds[Abort.__name__] = Abort
+        try:
+            opened = open_frame(
+                delivery.payload,
+                bearings=self.bearings,
+                keys=self.keys,
+                kinds=kinds,
+                recipients=frozenset({self.seat.me, EVERYBODY}),
+                limit=wait.limit,
+                came_from=delivery.sender,
+            )
+            if opened.sender != delivery.sender:
+                raise ReplayedMessage(
+                    f"a message of {opened.sender}", culprits=(delivery.sender,), round=self.bearings.round
+                )
+            if isinstance(opened.message, Abort):
+                raise opened.message.as_error()
+            if opened.sender in inbox:
+                self.seat.note(delivery, type(opened.message).__name__, opened.receipt.digest, "repeated")
+                return
+            wait.accept(opened)
+        except ReplayedMessage:
+            # An old or copied frame changes nothing; the party it came from may still answer.
+            self.seat.note(delivery, "?", b"", "replayed")
+            return
+        except ProtocolViolation as problem:
+            self.seat.note(delivery, "?", b"", problem.code)
+            if delivery.sender not in wait.senders:
+                return
+            if aborts:
+                raise
+            self.lost[delivery.sender] = problem.code
+            return
+        self.seat.note(delivery, type(opened.message).__name__, opened.receipt.digest, "taken")
+        inbox[opened.sender] = opened

@@ -1,0 +1,341 @@
+"""One member in one task: the collectives that a partner's own code calls.
+
+The session is where the system's randomness, the clock, the disk and the network enter; every collective is a
+roll call and then the sum that the charter names. What the charter does not allow is refused here, before
+anything leaves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from silo import sums, values
+from silo.agreement import Round, session_id
+from silo.charter import Charter, Task
+from silo.crypto import labels, masking
+from silo.crypto.errors import ParameterError, SiloError
+from silo.crypto.keys import AgreementKey, derive
+from silo.crypto.masking import Plain
+from silo.crypto.ring import Exact, FixedPoint, Ring, ValueOutOfRange
+from silo.crypto.rng import Rng, SystemRng
+from silo.driver import Drive, Seat
+from silo.errors import Expired, NotAllowed
+from silo.identity import Identity
+from silo.journal import Journal
+from silo.outbox import Outbox
+from silo.protocols import rollcall
+from silo.protocols.envelope import EVERYBODY, OVERHEAD, Opened, open_frame
+from silo.protocols.errors import InconsistentSets, ProtocolAborted, ProtocolViolation
+from silo.protocols.rollcall import Begin, Present, Term
+from silo.protocols.secagg.parameters import MAX_WEIGHT, WEIGHT_UNIT
+from silo.protocols.secagg.vector import Total
+from silo.protocols.step import Outgoing, Step, Wait
+from silo.results import Results
+from silo.values import Layout
+
+_ROLLCALL = "signed"
+
+
+class NoResult(ProtocolAborted):
+    """The charter gives this member no results; the sum went to the others."""
+
+    code = "SILO-216"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One finished collective."""
+
+    round: int
+    survivors: tuple[str, ...]
+    present: tuple[str, ...]
+
+
+class Session:
+    """What `silo.join` and `silo.simulate` hand to a party. Use it as a context manager, in one thread.
+
+    `sum` and `mean` behave alike whatever protocol the charter names. They raise `ValueOutOfRange` for a value
+    that cannot be encoded, `UnlikeTerms` when members ask for different things, `TooFewParties` and other
+    `ProtocolAborted` when a round ends without a result, `ProtocolViolation` when somebody cheats.
+    """
+
+    def __init__(
+        self,
+        *,
+        seat: Seat,
+        charter: Charter,
+        identity: Identity,
+        task: Task,
+        journal: Journal,
+        outbox: Outbox,
+        results: Results | None = None,
+        rng: Rng | None = None,
+        threads: int = 1,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.charter = charter
+        self.task = task
+        self.seat = seat
+        self.journal = journal
+        self.outbox = outbox
+        self.results = results
+        self.position = 0
+        self.saturated = 0
+        self.last: Outcome | None = None
+        self.channel_key = AgreementKey.generate(rng=rng or SystemRng())
+        self._identity = identity
+        self._rng = rng or SystemRng()
+        self._threads = threads
+        self._now = now
+        self._closed = False
+
+    @property
+    def me(self) -> str:
+        """This organisation's name."""
+        return self._identity.name
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """All members of the charter."""
+        return self.charter.names
+
+    @property
+    def rng(self) -> Rng:
+        """The session's source of randomness."""
+        return self._rng
+
+    @property
+    def identity(self) -> Identity:
+        return self._identity
+
+    def sum(self, value: Any, *, clip: float | None = None) -> Any:
+        """Sum arrays (or dicts of arrays, tensors, scalars) over all members.
+
+        Integers are summed exactly and come back as int64; floats with |x| <= clip (the charter's, or a smaller
+        one) come back as float64. Every member gets the same result.
+        """
+        return self.collect(value, tag="sum", clip=clip)
+
+    def mean(self, value: Any, *, weight: float | None = None, clip: float | None = None) -> Any:
+        """Average over all members, alike or each with its weight; weights stay as secret as the values.
+
+        A weight is at most the task's cap on rows. Raises `ParameterError` when all weights are zero.
+        """
+        return self.collect(value, tag="mean", weight=weight, clip=clip, average=True)
+
+    def roll_call(self, tag: str, terms: tuple[Term, ...] = (), state: bytes = b"") -> Round:
+        """Say what this member is about to do and learn who does the same; nothing is compared yet."""
+        endpoint = self.seat.endpoint
+        relay = self.charter.relay
+        session = session_id(self.charter, endpoint.epoch)
+        here = rollcall.bearings(self.charter.digest, session)
+        present = Present(tag, self.position, terms, state, self.channel_key.public)
+        limit = OVERHEAD + len(self.charter.names) * rollcall.PRESENT_LIMIT
+
+        def role() -> Any:
+            wait = Wait("the roll call", (Begin,), frozenset({relay.name}), 1, limit)
+            inbox = yield Step((Outgoing((relay.name,), present, _ROLLCALL, public=True),), wait)
+            return inbox[relay.name].message
+
+        keys = {relay.name: relay.card.key}
+        begin: Begin = Drive(self.seat, here, keys).run(role())
+        presents: dict[str, Present] = {}
+        for frame in begin.presents:
+            opened: Opened[Present] = open_frame(
+                frame,
+                bearings=here,
+                keys=self.charter.keys,
+                kinds={Present.__name__: Present},
+                recipients=frozenset({EVERYBODY}),
+                limit=rollcall.PRESENT_LIMIT,
+                came_from=relay.name,
+            )
+            if opened.sender in presents:
+                raise ProtocolViolation(
+                    f"{opened.sender} is called twice", culprits=(relay.name,), round=begin.round
+                )
+            presents[opened.sender] = opened.message
+        if presents.get(self.me) != present:
+            raise InconsistentSets(
+                f"the roll call does not show what {self.me} said", culprits=(relay.name,), round=begin.round
+            )
+        self.journal.begin_round(session, begin.round)
+        return Round(self.charter, session, begin.round, dict(sorted(presents.items())))
+
+    def collect(
+        self,
+        value: Any,
+        *,
+        tag: str,
+        weight: float | None = None,
+        average: bool = False,
+        clip: float | None = None,
+        state: bytes = b"",
+        terms: tuple[Term, ...] = (),
+        compare: Callable[[Round], bool] | None = None,
+    ) -> Any:
+        """The collective that `sum`, `mean` and all else are made of.
+
+        `tag`, `state` and `terms` are what the members must have alike beside the value's form. `compare` looks at the roll call: it raises, or says whether the sum may begin
+        (else the roll is called again).
+        """
+        layout, parts = values.flatten(value)
+        if average and layout.kind == "integer":
+            layout, parts = replace(layout, kind="float"), tuple(part.astype(np.float64) for part in parts)
+        encoder, heaviest = self._encoder(layout, weight is not None, clip)
+        plain = Plain(
+            parts,
+            encoder,
+            weight=1.0 if weight is None else self._weight(weight, heaviest),
+            saturate=self.charter.sum.overflow == "saturate",
+        )
+        self._check_values(plain, layout)
+        digest = self._update_tag(plain, layout)
+        # What carries a state is trained step by step, with checkpoints of its own.
+        kept = None if state else self.results
+        total = kept.get(self.position, tag, digest) if kept else None
+        if total is None:
+            self._check_caps(layout)
+            if self.charter.sum.changed_cohort == "refuse":
+                self.journal.check_update(digest)
+            said = (
+                Term("task", self.task.name),
+                Term("protocol", self.charter.sum.protocol),
+                *layout.terms(),
+                Term("encoding", _describe(encoder, weight is not None)),
+                *terms,
+            )
+            while True:
+                round_ = self.roll_call(tag, said, state)
+                if (compare or _all_alike)(round_):
+                    break
+            total = self._run(round_, plain, digest)
+            if kept:
+                kept.put(self.position, tag, digest, total)
+        self.position += 1
+        self.saturated += total.saturated
+        decoded = encoder.decode(total.words)
+        if not average:
+            return layout.restore(decoded)
+        if total.weight == 0:
+            raise ParameterError("all weights are zero: a mean needs one member with a weight")
+        return layout.restore(np.divide(decoded, total.weight))
+
+    def _run(self, round_: Round, plain: Plain, digest: bytes) -> Total:
+        context = round_.context()
+        keys = {**context.roster.keys, self.charter.relay.name: self.charter.relay.card.key}
+        seat = self.seat
+
+        def once(session: bytes, number: int, step: Step) -> None:
+            self.journal.once(session, number, step.once)
+            if step.once == "upload":
+                self.journal.consume(digest, session, number)
+            elif step.once == "vote" and self.charter.sum.changed_cohort == "refuse":
+                # The same update over another cohort: the difference of the sums would be somebody's input.
+                self.journal.check_cohort(digest, sorted(step.over))
+
+        seat.once = once
+        role = sums.of(self.charter.sum.protocol).member(
+            round_, self.me, plain, rng=self._rng, threads=self._threads
+        )
+        total, survivors = Drive(seat, context.bearings, keys).run(role)
+        names = tuple(sorted(survivors))
+        self.journal.settle(round_.session, round_.number, names)
+        self.last = Outcome(round_.number, names, tuple(round_.presents))
+        if total is None:
+            self.position += 1
+            raise NoResult(
+                f"the charter gives {self.me} no results: ask for it under [results] in a new charter"
+            )
+        return total
+
+    def _encoder(
+        self, layout: Layout, weighted: bool, clip: float | None
+    ) -> tuple[FixedPoint | Exact, float]:
+        terms, ring, parties = self.charter.sum, Ring.of(self.charter.sum.bits), len(self.charter.names)
+        if layout.kind == "integer":
+            return Exact(ring, parties), 1.0
+        limit = terms.clip if clip is None else float(clip)
+        if not 0 < limit <= terms.clip:
+            raise NotAllowed("a clip beyond the charter's", terms.clip, clip)
+        heaviest = float(min(self.task.rows, MAX_WEIGHT)) if weighted else 1.0
+        return FixedPoint(ring, limit, parties, heaviest), heaviest
+
+    def _weight(self, weight: float, heaviest: float) -> float:
+        if not np.isfinite(weight) or weight < 0:
+            raise ParameterError(f"a weight is a number of at least 0, not {weight}")
+        if weight > heaviest:
+            raise NotAllowed("a weight beyond the task's rows", f"{heaviest:g}", f"{weight:g}")
+        return round(float(weight) * WEIGHT_UNIT) / WEIGHT_UNIT
+
+    def _check_values(self, plain: Plain, layout: Layout) -> None:
+        """Name the first value that cannot be encoded by its key and place, before anything leaves."""
+        try:
+            masking.check(plain)
+        except ValueOutOfRange as problem:
+            key, place = layout.where(problem.index)
+            raise problem.named(f"{key or 'the value'}{list(place) if place else ''}") from None
+
+    def _check_caps(self, layout: Layout) -> None:
+        task, charter = self.task, self.charter
+        limits = charter.limits(task)
+        if self._now() >= limits.expires:
+            raise Expired(f"task {task.name} ended on {limits.expires:%Y-%m-%d}: have a new charter signed")
+        if self.journal.rounds_of(charter.digest, task.name) >= limits.rounds:
+            raise NotAllowed(f"more rounds of task {task.name}", limits.rounds, limits.rounds + 1)
+        coming = layout.length * Ring.of(charter.sum.bits).wire_bytes
+        sent = self.outbox.total_bytes()
+        if sent + coming > limits.bytes:
+            raise NotAllowed(f"more bytes of task {task.name}", limits.bytes, sent + coming)
+
+    def _update_tag(self, plain: Plain, layout: Layout) -> bytes:
+        """A keyed digest that tells this update apart, and tells nobody else anything."""
+        key = derive(self._identity.signing.secret, labels.bind(labels.UPDATE, self.charter.digest))
+        mac = hmac.new(key.reveal(), digestmod=hashlib.sha256)
+        mac.update(repr((layout.kind, [(e.key, e.shape) for e in layout.entries], plain.weight)).encode())
+        for part in plain.parts:
+            mac.update(np.ascontiguousarray(part).data.cast("B") if part.size else b"")
+        return mac.digest()
+
+    def close(self, code: str = "") -> None:
+        """Say goodbye: `code` "" when all went well, else the code that the others are told."""
+        if self._closed:
+            return
+        self._closed = True
+        if not code and self.results:
+            self.results.clear()
+        try:
+            self.seat.endpoint.leave(code)
+        finally:
+            self.outbox.close()
+            self.journal.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # The text of an exception stays here: it could hold a record. The others get a code.
+        self.close("" if error is None else error.code if isinstance(error, SiloError) else SiloError.code)
+
+
+def _all_alike(round_: Round) -> bool:
+    rollcall.compare(round_.presents)
+    return True
+
+
+def _describe(encoder: FixedPoint | Exact, weighted: bool) -> str:
+    if isinstance(encoder, Exact):
+        return f"integers in {encoder.ring.bits} bits"
+    weights = f", weights to {encoder.max_weight:g}" if weighted else ""
+    return f"fixed point in {encoder.ring.bits} bits, |x| <= {encoder.clip!r}{weights}"

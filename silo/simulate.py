@@ -1,0 +1,161 @@
+"""All parties in one process, for notebooks and tests: the same session, the same protocol, no network."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from silo.aggregator import Aggregator
+from silo.charter import Charter, Relay, SumTerms, Task, Times
+from silo.crypto.errors import ParameterError, SiloError
+from silo.crypto.rng import SystemRng
+from silo.driver import Seat
+from silo.identity import Identity
+from silo.journal import Journal
+from silo.outbox import Outbox
+from silo.session import Session
+from silo.transport.base import Patience
+from silo.transport.memory import Hub
+
+T = TypeVar("T")
+_RELAY = "relay"
+_ROWS = 1_000_000
+
+
+def simulate(
+    parties: int | Sequence[str],
+    function: Callable[..., T],
+    inputs: Sequence[Any] | Mapping[str, Any] | None = None,
+    *,
+    rows: int = _ROWS,
+    hub: Hub | None = None,
+    **sum_terms: Any,
+) -> dict[str, T]:
+    """Run `function(session, input)` once per party, each in its own thread; returns each one's result.
+
+    `parties` is a number or names; `inputs` one per party (none: `function(session)`). `sum_terms` are those of
+    a charter's [sum], such as clip, bits, blinded; two parties need two_party=silo.TWO_PARTY_WORDS. Raises the
+    error of the party that failed first, with its name in a note.
+    """
+    names = _names(parties)
+    given = _given(names, inputs)
+    with tempfile.TemporaryDirectory(prefix="silo-") as folder:
+        charter, identities = _agree(names, Path(folder), rows, sum_terms)
+        hub = hub or Hub()
+        patience = Patience(charter.time.reconnect, charter.time.silence, charter.time.work)
+        stop = threading.Event()
+        relay = identities[_RELAY]
+        aggregator = Aggregator(
+            Seat(hub.endpoint(_RELAY), _RELAY, relay.signing, patience), charter, stop, once=True
+        )
+        serving = threading.Thread(target=aggregator.serve, name="silo-relay", daemon=True)
+        runs = [_Party(name, charter, identities[name], hub, patience, Path(folder)) for name in names]
+        threads = [
+            threading.Thread(
+                target=run.run, args=(function, given[run.name]), name=f"silo-{run.name}", daemon=True
+            )
+            for run in runs
+        ]
+        for run in runs:
+            run.connect()
+        serving.start()
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        stop.set()
+        serving.join()
+    _raise_first(runs)
+    return {run.name: run.result for run in runs}
+
+
+class _Party:
+    def __init__(
+        self, name: str, charter: Charter, identity: Identity, hub: Hub, patience: Patience, folder: Path
+    ) -> None:
+        self.name, self.charter, self.identity, self.hub = name, charter, identity, hub
+        self.patience, self.folder = patience, folder
+        self.session: Session | None = None
+        self.result: Any = None
+        self.error: BaseException | None = None
+
+    def connect(self) -> None:
+        home = self.folder / self.name
+        self.session = Session(
+            seat=Seat(self.hub.endpoint(self.name), self.name, self.identity.signing, self.patience),
+            charter=self.charter,
+            identity=self.identity,
+            task=self.charter.task(),
+            journal=Journal.open(home / "journal.db"),
+            outbox=Outbox.open(home / "outbox.db", self.name),
+            rng=SystemRng(),
+        )
+
+    def run(self, function: Callable[..., Any], given: tuple[Any, ...]) -> None:
+        try:
+            if self.session is not None:
+                with self.session as session:
+                    self.result = function(session, *given)
+        except BaseException as error:
+            self.error = error
+
+
+def _raise_first(runs: Sequence[_Party]) -> None:
+    failed = [run for run in runs if run.error is not None]
+    # Whoever failed by itself comes before those who failed because it did.
+    failed.sort(key=lambda run: isinstance(run.error, SiloError))
+    for run in failed:
+        if run.error is not None:
+            run.error.add_note(f"raised by party {run.name}")
+            raise run.error
+
+
+def _names(parties: int | Sequence[str]) -> list[str]:
+    if isinstance(parties, int):
+        width = len(str(parties))
+        return [f"party-{number:0{width}d}" for number in range(1, parties + 1)]
+    return list(parties)
+
+
+def _given(
+    names: Sequence[str], inputs: Sequence[Any] | Mapping[str, Any] | None
+) -> dict[str, tuple[Any, ...]]:
+    if inputs is None:
+        return {name: () for name in names}
+    if isinstance(inputs, Mapping):
+        missing = [name for name in names if name not in inputs]
+        if missing:
+            raise ParameterError(f"there is no input for {', '.join(missing)}")
+        return {name: (inputs[name],) for name in names}
+    if len(inputs) != len(names):
+        raise ParameterError(f"{len(names)} parties need {len(names)} inputs, not {len(inputs)}")
+    return {name: (one,) for name, one in zip(names, inputs, strict=True)}
+
+
+def _agree(
+    names: Sequence[str], folder: Path, rows: int, sum_terms: Mapping[str, Any]
+) -> tuple[Charter, dict[str, Identity]]:
+    now = datetime.now(UTC)
+    rng = SystemRng()
+    identities = {
+        name: Identity.create(name, folder / name, passphrase=None, rng=rng, now=now)
+        for name in (*names, _RELAY)
+    }
+    soon = now + timedelta(days=1)
+    charter = Charter.new(
+        "simulation",
+        relay=Relay(identities[_RELAY].card, "wss://localhost:1"),
+        members=[identities[name].card for name in names],
+        tasks=[Task("simulation", rounds=2**31, rows=rows, bytes=2**62, expires=soon)],
+        sum=SumTerms.for_members(len(names), **sum_terms),
+        time=Times(),
+        now=now,
+        expires=soon,
+    )
+    for name in names:
+        charter = charter.sign(identities[name])
+    return charter, identities

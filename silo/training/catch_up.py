@@ -1,0 +1,76 @@
+"""Bringing a member that fell behind up to the others: who is ahead, who is believed, who sends.
+
+A member that was restarted, or that missed the end of a round, asks for another position than the others. All
+members see that in the roll call and decide alike: the model of the most advanced position counts if more
+members than the assumed colluders signed its digest; the first of them sends it, end-to-end encrypted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from silo import members
+from silo.agreement import Round
+from silo.protocols.errors import InconsistentSets, OutOfStep
+from silo.session import Session
+from silo.training import learner
+from silo.training.checkpoint import State
+from silo.training.learner import Parameters
+
+TAG = "train"
+_SLACK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Who sends the state of which digest to whom."""
+
+    sender: str
+    receivers: tuple[str, ...]
+    digest: bytes
+
+
+def plan(round_: Round) -> Plan | None:
+    """What one roll call asks for; None when all stand at the same place. Raises `OutOfStep`."""
+    said = round_.presents
+    strangers = [name for name, one in said.items() if one.tag.split("/")[0] != TAG]
+    if strangers:
+        raise OutOfStep(f"{', '.join(strangers)} is not in the same training as the others", strangers)
+    top = max(one.position for one in said.values())
+    ahead = {name: one.state for name, one in said.items() if one.position == top}
+    digest, votes = Counter(ahead.values()).most_common(1)[0]
+    behind = tuple(name for name, one in said.items() if (one.state, one.position) != (digest, top))
+    if not behind:
+        return None
+    if top == 0:
+        raise OutOfStep(
+            f"{', '.join(behind)} starts from another model than the others: build it with the same seed, "
+            "or load the same file",
+            behind,
+        )
+    if votes <= round_.charter.sum.colluders:
+        raise OutOfStep(
+            f"only {votes} members stand at step {top}: more than {round_.charter.sum.colluders} must, "
+            "to be believed by those behind",
+            tuple(ahead),
+        )
+    return Plan(next(name for name, state in ahead.items() if state == digest), behind, digest)
+
+
+def carry_out(session: Session, round_: Round, steps: Plan, state: State, *, like: Parameters) -> State:
+    """Send or receive; returns the state to go on with."""
+    if session.me == steps.sender:
+        text = state.to_bytes()
+        members.send(session, round_, dict.fromkeys(steps.receivers, text))
+    if session.me not in steps.receivers:
+        return state
+    limit = sum(array.nbytes for array in like.values()) + _SLACK + 1024 * len(like)
+    new = State.from_bytes(members.receive(session, round_, steps.sender, limit=limit), like=like)
+    if learner.digest(new.parameters) != steps.digest:
+        raise InconsistentSets(
+            "the model that was sent is not the one that the members signed",
+            culprits=(steps.sender,),
+            round=round_.number,
+        )
+    return new

@@ -1,0 +1,70 @@
+"""What training needs after a crash: the global parameters and how far the federation had come.
+
+Written to a new file and renamed, so that there is always one whole checkpoint; read without pickle.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from silo.crypto.errors import ParameterError
+from silo.training.learner import Parameters
+
+_POSITION, _ROUND = "silo:position", "silo:round"
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Global parameters after `round` rounds, at the session's collective number `position`."""
+
+    parameters: Parameters
+    position: int
+    round: int
+
+    def to_bytes(self) -> bytes:
+        buffer = io.BytesIO()
+        numbers = {_POSITION: np.int64(self.position), _ROUND: np.int64(self.round)}
+        np.savez(buffer, allow_pickle=False, **self.parameters, **numbers)  # type: ignore[arg-type]
+        return buffer.getvalue()
+
+    @classmethod
+    def from_bytes(cls, raw: bytes, *, like: Parameters) -> State:
+        """Read a state whose parameters have the names and shapes of `like`. Raises `ParameterError`."""
+        try:
+            with np.load(io.BytesIO(raw), allow_pickle=False) as loaded:
+                if set(loaded.files) != {*like, _POSITION, _ROUND}:
+                    raise ParameterError(
+                        "a checkpoint belongs to another model: its parameters have other names"
+                    )
+                parameters = {key: loaded[key] for key in like}
+                position, done = int(loaded[_POSITION]), int(loaded[_ROUND])
+        except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as problem:
+            raise ParameterError(f"a checkpoint cannot be read ({type(problem).__name__})") from None
+        for key, value in parameters.items():
+            if value.shape != like[key].shape or value.dtype.kind != "f":
+                raise ParameterError(
+                    f"a checkpoint belongs to another model: {key} has shape {value.shape}, not {like[key].shape}"
+                )
+        return cls(parameters, position, done)
+
+
+def save(path: Path, state: State) -> None:
+    """Replace the checkpoint, all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    with draft.open("wb") as file:
+        file.write(state.to_bytes())
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(path)
+
+
+def load(path: Path, *, like: Parameters) -> State | None:
+    """The last checkpoint, or None. Raises `ParameterError`."""
+    return State.from_bytes(path.read_bytes(), like=like) if path.is_file() else None

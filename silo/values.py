@@ -1,0 +1,114 @@
+"""What a collective takes and gives: an array, a scalar, or a dict of arrays (a torch state_dict is one).
+
+A `Layout` is what the members compare: keys, shapes, and whether the numbers are floats or integers. Integers
+and booleans are summed exactly; floats in fixed point.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from silo.crypto.errors import ParameterError
+from silo.protocols.rollcall import Term
+
+Kind = Literal["float", "integer"]
+Array = npt.NDArray[Any]
+_VALUE = ""
+_MOST_ENTRIES = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One array: its key ("" for a bare array), shape, and whether it came as a torch tensor."""
+
+    key: str
+    shape: tuple[int, ...]
+    tensor: bool
+
+    @property
+    def size(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The form of one value."""
+
+    kind: Kind
+    entries: tuple[Entry, ...]
+
+    @property
+    def length(self) -> int:
+        return sum(entry.size for entry in self.entries)
+
+    def terms(self) -> list[Term]:
+        """What the members compare, entry by entry."""
+        shapes = [Term(f"entry {e.key}" if e.key else "shape", str(list(e.shape))) for e in self.entries]
+        return [Term("length", str(self.length)), Term("numbers", self.kind), *shapes]
+
+    def where(self, index: int) -> tuple[str, tuple[int, ...]]:
+        """The key and the position of a flat index."""
+        for entry in self.entries:
+            if index < entry.size:
+                return entry.key, tuple(int(i) for i in np.unravel_index(index, entry.shape))
+            index -= entry.size
+        raise IndexError(index)
+
+    def restore(self, flat: Array) -> Any:
+        """The value of this form that holds these numbers."""
+        out: dict[str, Any] = {}
+        place = 0
+        for entry in self.entries:
+            piece = flat[place : place + entry.size].reshape(entry.shape)
+            out[entry.key] = _tensor(piece) if entry.tensor else piece
+            place += entry.size
+        return out[_VALUE] if list(out) == [_VALUE] else out
+
+
+def flatten(value: Any) -> tuple[Layout, tuple[Array, ...]]:
+    """Read a value without copying what is contiguous. Raises `ParameterError` naming the key."""
+    named: Mapping[Any, Any] = value if isinstance(value, Mapping) else {_VALUE: value}
+    if len(named) > _MOST_ENTRIES:
+        raise ParameterError(
+            f"a value of {len(named)} arrays is more than {_MOST_ENTRIES}: join some of them"
+        )
+    entries: list[Entry] = []
+    arrays: list[Array] = []
+    for key, one in named.items():
+        if not isinstance(key, str) or (isinstance(value, Mapping) and not 1 <= len(key) <= 400):
+            raise ParameterError(
+                f"the keys of a collective are strings of 1 to 400 characters, not {key!r:.40}"
+            )
+        array, tensor = _array(one, key)
+        entries.append(Entry(key, array.shape, tensor))
+        arrays.append(array)
+    integer = [array.dtype.kind in "iub" for array in arrays]
+    kind: Kind = "integer" if arrays and all(integer) else "float"
+    if kind == "float":
+        arrays = [a.astype(np.float64) if i else a for a, i in zip(arrays, integer, strict=True)]
+    return Layout(kind, tuple(entries)), tuple(arrays)
+
+
+def _array(one: Any, key: str) -> tuple[Array, bool]:
+    tensor = type(one).__module__.split(".")[0] == "torch"
+    if tensor:
+        one = one.detach().cpu().numpy()
+    array = np.asarray(one)
+    if array.dtype.kind == "f" and array.dtype.itemsize < 4:
+        array = array.astype(np.float32)
+    if array.dtype not in (np.float32, np.float64) and array.dtype.kind not in "iub":
+        raise ParameterError(
+            f"{f'entry {key!r}' if key else 'the value'} has the type {array.dtype}: a sum takes numbers"
+        )
+    return array, tensor
+
+
+def _tensor(array: Array) -> Any:
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(array))
