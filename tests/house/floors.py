@@ -19,8 +19,8 @@ MAY_IMPORT = {
 
 # fmt: off
 OUTSIDE_WORLD = frozenset({
-    "aiohttp", "asyncio", "http", "requests", "selectors", "smtplib", "socket", "socketserver", "ssl", "urllib",
-    "websockets", "xmlrpc",
+    "aiohttp", "asyncio", "http", "requests", "selectors", "smtplib", "socket", "socketserver", "ssl",
+    "urllib", "websockets", "xmlrpc",
     "datetime", "sched", "signal", "time",
     "io", "logging", "pathlib", "shelve", "shutil", "sqlite3", "tempfile", "tomlkit", "tomllib",
     "concurrent", "multiprocessing", "queue", "subprocess", "threading",
