@@ -79,7 +79,8 @@ def _move(source: npt.NDArray[Any], from_bytes: int, target: npt.NDArray[Any], t
 
 def _record(halves: dict[str, Any], size: int) -> np.dtype[Any]:
     layout: Any = {**halves, "itemsize": size}
-    return np.dtype(layout)
+    record: np.dtype[Any] = np.dtype(layout)
+    return record
 
 
 def _require_words(words: npt.NDArray[Any], ring: Ring) -> None:
