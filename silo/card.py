@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
@@ -59,7 +58,8 @@ class Card:
             names = parsed.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
             # Parsed late by the library, so asked here: no later use can fail.
             _ = parsed.not_valid_before_utc, parsed.not_valid_after_utc, parsed.issuer
-        except (ValueError, TypeError, UnsupportedAlgorithm):
+        except Exception:
+            # The library has an exception of its own for every kind of defect, with no common base.
             raise CharterError(f"the certificate of {self.name} is not a certificate in PEM form") from None
         if not isinstance(public, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey):
             raise CharterError(f"the certificate of {self.name} has no elliptic curve key")
