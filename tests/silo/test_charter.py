@@ -124,7 +124,7 @@ def test_no_single_changed_byte_passes(people: dict[str, Identity]) -> None:
             read.require_signed(now=NOW)
         except CharterError:
             continue
-        # What still loads says the very same thing: the byte was a comment's, a blank, or a letter of no meaning.
+        # What still loads says the very same thing: a comment, a blank or a letter of no meaning changed.
         assert read.digest == made.digest
 
 
