@@ -26,7 +26,8 @@ def identities(home: Path, *names: str) -> dict[str, Identity]:
 
 
 def task(**options: Any) -> Task:
-    settings: dict[str, Any] = {"name": "main", "rounds": 10, "rows": 1000, "bytes": 10**6, "expires": NOW + YEAR}
+    settings: dict[str, Any] = {"name": "main", "rounds": 10, "rows": 1000, "bytes": 10**6}
+    settings["expires"] = NOW + YEAR
     return Task(**(settings | options))
 
 

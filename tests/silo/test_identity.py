@@ -134,9 +134,8 @@ def test_a_sealed_key_is_bound_to_its_name(tmp_path: Path) -> None:
 
 def test_renewal_keeps_the_key_and_changes_the_certificate(tmp_path: Path) -> None:
     made = identity(tmp_path, "mercy", days=5)
-    assert made.warnings(NOW) == [
-        f"the certificate of mercy expires on {made.card.expires:%Y-%m-%d}, within 7 days: renew it before then"
-    ]
+    (warning,) = made.warnings(NOW)
+    assert f"the certificate of mercy expires on {made.card.expires:%Y-%m-%d}, within 7 days" in warning
     renewed = made.renew(now=NOW)
     assert renewed.public == made.public
     assert renewed.card.der != made.card.der
@@ -146,7 +145,7 @@ def test_renewal_keeps_the_key_and_changes_the_certificate(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("days", "words"),
-    [(61, None), (60, "within 60"), (31, "within 60"), (29, "within 30"), (7, "within 7 "), (0, "expired on")],
+    [(61, None), (60, "within 60"), (31, "within 60"), (29, "within 30"), (7, "within 7 "), (0, "expired")],
 )
 def test_warnings_come_at_60_30_and_7_days(days: int, words: str | None) -> None:
     sentence = expiry.warning("it", NOW + timedelta(days=days), NOW)
