@@ -1,4 +1,5 @@
-"""Encode, mask and lay out one vector in a single pass: each chunk is encoded and masked while it is in cache.
+"""Encode, mask and lay out one vector in a single pass: each chunk is encoded and masked while it is in
+cache.
 
 The accumulator is the only copy of the vector that is made. Threads take contiguous ranges of words: the
 keystreams are seekable, so the words do not depend on how the work is divided.

@@ -7,7 +7,8 @@ before this module sees it.
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -60,3 +61,13 @@ def decode(kind: type[M], body: bytes | bytearray | memoryview, *, sender: str, 
         raise MalformedMessage(
             f"a {kind.__name__} does not decode ({type(problem).__name__})", culprits=(sender,), round=round
         ) from None
+
+
+def dump(value: Any, hook: Callable[[Any], bytes]) -> bytes:
+    """Write an own state, never a message; `hook` writes what is not plain data."""
+    return msgspec.msgpack.encode(value, enc_hook=hook)
+
+
+def load(raw: bytes, kind: type[Any], hook: Callable[[type[Any], Any], Any]) -> Any:
+    """Read what `dump` wrote and an AEAD kept unchanged."""
+    return msgspec.msgpack.decode(raw, type=kind, dec_hook=hook)

@@ -118,8 +118,8 @@ def open_frame(
 ) -> Opened[M]:
     """Check a frame from the outside in and decode its body.
 
-    `came_from` is who handed it over, blamed for what no signature holds yet. `limit` bounds the whole frame in
-    bytes. Raises a `ProtocolViolation` that names the culprit; nothing else.
+    `came_from` is who handed it over, blamed for what no signature holds yet. `limit` bounds the whole frame
+    in bytes. Raises a `ProtocolViolation` that names the culprit; nothing else.
     """
     here = bearings.round
     if len(frame) > limit:

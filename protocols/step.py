@@ -1,7 +1,8 @@
 """What a driver needs to know to move any protocol: what to send, and what is waited for.
 
-A role (one party's side of one protocol) is a generator: it yields `Step`s and is sent an `Inbox` for each. The
-states do the work; the role only strings them together, and the driver alone knows sockets, clocks and disks.
+A role (one party's side of one protocol) is a generator: it yields `Step`s and is sent an `Inbox` for each.
+The states do the work; the role only strings them together, and the driver alone knows sockets, clocks and
+disks.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ class Wait:
 class Step:
     """Send these, then wait for that.
 
-    `once` names an answer that is given at most once per round, marked on disk before it is sent; `over` are the
-    parties it speaks of.
+    `once` names an answer that is given at most once per round, marked on disk before it is sent; `over` are
+    the parties it speaks of.
     """
 
     send: tuple[Outgoing, ...]

@@ -1,4 +1,4 @@
-"""The aggregator's loop: roll call, round, roll call. It runs in the relay's process, at the relay's own seat."""
+"""The aggregator's loop: roll call, round, roll call; it runs in the relay's process, at the relay's seat."""
 
 from __future__ import annotations
 

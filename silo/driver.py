@@ -104,7 +104,7 @@ class Seat:
         return sealed
 
     def next(self, timeout: float) -> Delivery | None:
-        """The next frame, or None; keeps account of who is gone. Raises `RelayRestarted`, `TransportError`."""
+        """The next frame, or None; notes who is gone. Raises `RelayRestarted`, `TransportError`."""
         event = self.endpoint.receive(timeout)
         if isinstance(event, Delivery):
             return event

@@ -16,10 +16,9 @@ from types import TracebackType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from silo import sums, values
-from silo.agreement import Round, session_id
+from silo.agreement import LENGTH, Round, session_id
 from silo.charter import Charter, Task
 from silo.crypto import labels, masking
 from silo.crypto.errors import ParameterError, SiloError
@@ -58,14 +57,18 @@ class Outcome:
     round: int
     survivors: tuple[str, ...]
     present: tuple[str, ...]
+    weight: float
+    """The sum of all weights (of ones, where none were given)."""
+    error: float
+    """No entry of the result is further than this from that of the unrounded inputs."""
 
 
 class Session:
     """What `silo.join` and `silo.simulate` hand to a party. Use it as a context manager, in one thread.
 
-    `sum` and `mean` behave alike whatever protocol the charter names. They raise `ValueOutOfRange` for a value
-    that cannot be encoded, `UnlikeTerms` when members ask for different things, `TooFewParties` and other
-    `ProtocolAborted` when a round ends without a result, `ProtocolViolation` when somebody cheats.
+    `sum` and `mean` behave alike whatever protocol the charter names. They raise `ValueOutOfRange` for a
+    value that cannot be encoded, `UnlikeTerms` when members ask for different things, `TooFewParties` and
+    other `ProtocolAborted` when a round ends without a result, `ProtocolViolation` when somebody cheats.
     """
 
     def __init__(
@@ -120,8 +123,8 @@ class Session:
     def sum(self, value: Any, *, clip: float | None = None) -> Any:
         """Sum arrays (or dicts of arrays, tensors, scalars) over all members.
 
-        Integers are summed exactly and come back as int64; floats with |x| <= clip (the charter's, or a smaller
-        one) come back as float64. Every member gets the same result.
+        Integers are summed exactly and come back as int64; floats with |x| <= clip (the charter's, or a
+        smaller one) come back as float64. Every member gets the same result.
         """
         return self.collect(value, tag="sum", clip=clip)
 
@@ -168,7 +171,13 @@ class Session:
             raise InconsistentSets(
                 f"the roll call does not show what {self.me} said", culprits=(relay.name,), round=begin.round
             )
-        self.journal.begin_round(session, begin.round)
+        counts = any(term.name == LENGTH for term in terms)
+        self.journal.begin_round(
+            session,
+            begin.round,
+            agreement=self.charter.digest if counts else b"",
+            task=self.task.name if counts else "",
+        )
         return Round(self.charter, session, begin.round, dict(sorted(presents.items())))
 
     def collect(
@@ -185,8 +194,8 @@ class Session:
     ) -> Any:
         """The collective that `sum`, `mean` and all else are made of.
 
-        `tag`, `state` and `terms` are what the members must have alike beside the value's form. `compare` looks at the roll call: it raises, or says whether the sum may begin
-        (else the roll is called again).
+        `tag`, `state` and `terms` are what the members must have alike beside the value's form. `compare`
+        looks at the roll call: it raises, or says whether the sum may begin (else the roll is called again).
         """
         layout, parts = values.flatten(value)
         if average and layout.kind == "integer":
@@ -203,6 +212,7 @@ class Session:
         # What carries a state is trained step by step, with checkpoints of its own.
         kept = None if state else self.results
         total = kept.get(self.position, tag, digest) if kept else None
+        number, present = 0, total.survivors if total else ()
         if total is None:
             self._check_caps(layout)
             if self.charter.sum.changed_cohort == "refuse":
@@ -219,10 +229,15 @@ class Session:
                 if (compare or _all_alike)(round_):
                     break
             total = self._run(round_, plain, digest)
+            number, present = round_.number, tuple(round_.presents)
             if kept:
                 kept.put(self.position, tag, digest, total)
         self.position += 1
         self.saturated += total.saturated
+        error = encoder.max_error(len(total.survivors)) if isinstance(encoder, FixedPoint) else 0.0
+        if average and total.weight:
+            error /= total.weight
+        self.last = Outcome(number, total.survivors, present, total.weight, error)
         decoded = encoder.decode(total.words)
         if not average:
             return layout.restore(decoded)
@@ -238,7 +253,7 @@ class Session:
         def once(session: bytes, number: int, step: Step) -> None:
             self.journal.once(session, number, step.once)
             if step.once == "upload":
-                self.journal.consume(digest, session, number)
+                self.journal.consume(digest, session, number, changed_cohort=self.charter.sum.changed_cohort)
             elif step.once == "vote" and self.charter.sum.changed_cohort == "refuse":
                 # The same update over another cohort: the difference of the sums would be somebody's input.
                 self.journal.check_cohort(digest, sorted(step.over))
@@ -250,7 +265,6 @@ class Session:
         total, survivors = Drive(seat, context.bearings, keys).run(role)
         names = tuple(sorted(survivors))
         self.journal.settle(round_.session, round_.number, names)
-        self.last = Outcome(round_.number, names, tuple(round_.presents))
         if total is None:
             self.position += 1
             raise NoResult(
@@ -289,7 +303,7 @@ class Session:
         task, charter = self.task, self.charter
         limits = charter.limits(task)
         if self._now() >= limits.expires:
-            raise Expired(f"task {task.name} ended on {limits.expires:%Y-%m-%d}: have a new charter signed")
+            raise Expired(f"task {task.name}", limits.expires, "have a new charter signed")
         if self.journal.rounds_of(charter.digest, task.name) >= limits.rounds:
             raise NotAllowed(f"more rounds of task {task.name}", limits.rounds, limits.rounds + 1)
         coming = layout.length * Ring.of(charter.sum.bits).wire_bytes

@@ -23,7 +23,7 @@ from silo.transport.memory import Hub
 
 T = TypeVar("T")
 _RELAY = "relay"
-_ROWS = 1_000_000
+_ROWS = 100_000
 
 
 def simulate(
@@ -37,9 +37,9 @@ def simulate(
 ) -> dict[str, T]:
     """Run `function(session, input)` once per party, each in its own thread; returns each one's result.
 
-    `parties` is a number or names; `inputs` one per party (none: `function(session)`). `sum_terms` are those of
-    a charter's [sum], such as clip, bits, blinded; two parties need two_party=silo.TWO_PARTY_WORDS. Raises the
-    error of the party that failed first, with its name in a note.
+    `parties` is a number or names; `inputs` one per party (none: `function(session)`). `sum_terms` are those
+    of a charter's [sum], such as clip, bits, blinded; two parties need two_party=silo.TWO_PARTY_WORDS.
+    Raises the error of the party that failed first, with its name in a note.
     """
     names = _names(parties)
     given = _given(names, inputs)
@@ -150,7 +150,7 @@ def _agree(
         "simulation",
         relay=Relay(identities[_RELAY].card, "wss://localhost:1"),
         members=[identities[name].card for name in names],
-        tasks=[Task("simulation", rounds=2**31, rows=rows, bytes=2**62, expires=soon)],
+        tasks=[Task("simulation", rounds=10**9, rows=rows, bytes=10**15, expires=soon)],
         sum=SumTerms.for_members(len(names), **sum_terms),
         time=Times(),
         now=now,

@@ -2,8 +2,8 @@
 
 Four collectives: how large each column gets (a power of two, so that the fixed point is fine enough), the
 mean, how far rows are from it (again a power of two), and the mean square distance. What every member learns:
-for each column, how many members need which powers of two; the pooled mean and standard deviation. There is no
-noise in them.
+for each column, how many members need which powers of two; the pooled mean and standard deviation. There is
+no noise in them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ from silo.session import Session
 
 Array = npt.NDArray[np.float64]
 _LEAST, _MOST = -64, 64
-_CONSTANT = 1e-6
-"""A column that varies by less than this part of its size is constant: the mean is no more exact than that."""
 
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Pooled mean and population standard deviation, one per column."""
+    """Pooled mean and population standard deviation, one per column.
+
+    A column that varies by no more than the fixed point can tell from its mean counts as constant.
+    """
 
     mean: Array
     std: Array
@@ -47,16 +48,18 @@ def moments(session: Session, rows: Any) -> Moments:
     bad = np.argwhere(~np.isfinite(table))
     if len(bad):
         raise ParameterError(
-            f"row {bad[0][0]}, column {bad[0][1]} is {table[tuple(bad[0])]}: fill or drop it before standardizing"
+            f"row {bad[0][0]}, column {bad[0][1]} is {table[tuple(bad[0])]}: "
+            "fill or drop it before standardizing"
         )
     count = float(len(table))
     unit = _units(session, table)
     mean = np.asarray(session.mean(_average(table / unit), weight=count, clip=_clip(session))) * unit
+    blur = 4 * (session.last.error if session.last else 0.0) * unit
     apart = table - mean
     spread = _units(session, apart)
     square = np.asarray(session.mean(_average((apart / spread) ** 2), weight=count, clip=_clip(session)))
     std = np.sqrt(np.maximum(square, 0.0)) * spread
-    return Moments(mean, np.where(std > _CONSTANT * unit, std, 0.0))
+    return Moments(mean, np.where(std > blur, std, 0.0))
 
 
 def standardize(session: Session, rows: Any) -> Array:

@@ -5,8 +5,8 @@ consistency check; the k-regular graph is that of Bell et al., CCS 2020 (eprint 
 
 Adversary: a malicious aggregator together with `colluders` malicious members, for privacy. Availability holds
 against members that stop, not against members that lie; a lie is named.
-Threshold: `Parameters.threshold`. What each learns: members the survivors, and the sum if they receive it; the
-aggregator the survivors and the sum, or not even the sum when it is blinded.
+Threshold: `Parameters.threshold`. What each learns: members the survivors, and the sum if they receive it;
+the aggregator the survivors and the sum, or not even the sum when it is blinded.
 Deviations: keys are signed by pinned identities and bound to the hash of the whole directory; every upload's
 signed header says with whom it was masked, and a survivor set in which a pair did not mask is refused;
 the k-regular graph is drawn by commit and reveal; head words (canary, weight, count of saturated values) are
@@ -34,9 +34,8 @@ from silo.protocols.errors import (
 )
 from silo.protocols.once import Once
 from silo.protocols.secagg import directory as keys
-from silo.protocols.secagg import drawing
+from silo.protocols.secagg import drawing, vector
 from silo.protocols.secagg import survivors as survival
-from silo.protocols.secagg import vector
 from silo.protocols.secagg.context import Context, bitmap
 from silo.protocols.secagg.directory import Advertised
 from silo.protocols.secagg.drawing import MaskGraph
@@ -137,13 +136,14 @@ class Sharing(Once):
     ) -> tuple[Uploading, Upload, bytes]:
         """Encode, mask and pack the vector; the bytes returned are the note of the signed header.
 
-        `plain` holds as many values as the parameters say. Raises `ValueOutOfRange` for a value that cannot be
-        encoded, before anything has changed. One copy of the vector is made.
+        `plain` holds as many values as the parameters say. Raises `ValueOutOfRange` for a value that cannot
+        be encoded, before anything has changed. One copy of the vector is made.
         """
         self._fresh()
         if plain.length != self.context.parameters.length:
             raise ParameterError(
-                f"the vector has {plain.length} values, the round was agreed for {self.context.parameters.length}"
+                f"the vector has {plain.length} values, the round was agreed for "
+                f"{self.context.parameters.length}"
             )
         shares, blinds = self._open(message)
         blinds[self.me] = self.blind

@@ -29,7 +29,10 @@ class MaskGraph:
         return self.beside[name]
 
     def require_cover(self, context: Context, alive: Collection[str]) -> None:
-        """Refuse survivors between whom the graph could fall apart, colluders included. Raises `TooFewParties`."""
+        """Refuse survivors between whom the graph could fall apart, colluders included.
+
+        Raises `TooFewParties`.
+        """
         if not self.seed:
             return
         parameters = context.parameters

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from silo.crypto.masking import Plain
 from silo.crypto.rng import Rng
 from silo.protocols.codec import Message

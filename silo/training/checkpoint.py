@@ -30,7 +30,7 @@ class State:
     def to_bytes(self) -> bytes:
         buffer = io.BytesIO()
         numbers = {_POSITION: np.int64(self.position), _ROUND: np.int64(self.round)}
-        np.savez(buffer, allow_pickle=False, **self.parameters, **numbers)  # type: ignore[arg-type]
+        np.savez(buffer, allow_pickle=False, **self.parameters, **numbers)
         return buffer.getvalue()
 
     @classmethod
@@ -49,7 +49,8 @@ class State:
         for key, value in parameters.items():
             if value.shape != like[key].shape or value.dtype.kind != "f":
                 raise ParameterError(
-                    f"a checkpoint belongs to another model: {key} has shape {value.shape}, not {like[key].shape}"
+                    f"a checkpoint belongs to another model: {key} has shape {value.shape}, "
+                    f"not {like[key].shape}"
                 )
         return cls(parameters, position, done)
 

@@ -80,7 +80,8 @@ def train(
     checkpoint_path: str | Path | None = None,
     on_round: Callable[[RoundReport], None] | None = None,
 ) -> Trained:
-    """Train `model` on this member's `data` together with the others; the model ends with the global parameters.
+    """Train `model` on this member's `data` together with the others; the model ends with the global
+    parameters.
 
     `model` is a torch module, `silo.Function`, or any object with parameters(), load() and fit(). With a
     `checkpoint_path` training goes on there after a crash. Raises as `Session.mean`; three failed rounds in a
@@ -160,7 +161,7 @@ class _Run:
         return True
 
     def _together(self, round_: Round) -> bool:
-        """False when others had to be helped, and the roll is to be called again; `_Moved` when this member was."""
+        """False when others had to be helped and the roll is called again; raises `_Moved` when this one was."""
         steps = catch_up.plan(round_)
         if steps is None and all(one.tag == _ROUND for one in round_.presents.values()):
             rollcall.compare(round_.presents)

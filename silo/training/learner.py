@@ -69,8 +69,8 @@ def learner_of(model: Any, loss: Any = None) -> Learner:
 
         return TorchLearner(model, loss)
     raise ParameterError(
-        f"a {type(model).__name__} cannot be trained: give a torch module, silo.Function(parameters, update), "
-        "or an object with parameters(), load() and fit()"
+        f"a {type(model).__name__} cannot be trained: give a torch module, "
+        "silo.Function(parameters, update), or an object with parameters(), load() and fit()"
     )
 
 

@@ -17,7 +17,7 @@ _BATCH = 64
 
 
 class TorchLearner:
-    """`data` is a DataLoader, or a pair of tensors or arrays (x, y); the loss is cross-entropy if none is given."""
+    """`data` is a DataLoader, or a pair of tensors or arrays (x, y); the loss is cross-entropy by default."""
 
     def __init__(self, module: nn.Module, loss: Loss | None = None) -> None:
         self.module = module

@@ -117,8 +117,8 @@ class Federation:
         between: Callable[[Any, str], Any] = lambda state, name: state,
         receivers_finish: bool = True,
     ) -> Outcome:
-        """One whole round. `drops[name]` is the step before which `name` disappears; `between` may swap states
-        (to store and restore them)."""
+        """One whole round. `drops[name]` is the step before which `name` disappears; `between` may swap
+        states (to store and restore them)."""
         drops = dict(drops or {})
         for name, step in drops.items():
             assert name in self.names

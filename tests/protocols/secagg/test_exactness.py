@@ -1,4 +1,4 @@
-"""The unmasked sum equals the sum of the encodings, for every pattern of disappearing that the threshold allows."""
+"""The unmasked sum equals the sum of the encodings, for every pattern of loss that the threshold allows."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def test_every_pattern_of_one_or_two_losses(n: int, bits: int) -> None:
 )
 def test_every_pattern_of_every_member(n: int) -> None:
     names = [f"m{i:04d}" for i in range(n)]
-    # Of six, every choice of steps in every order would be 46,656: each multiset stands once, in a shuffled order.
+    # Of six, every choice of steps in every order would be 46,656: each multiset stands once, in a shuffled
+    # order.
     patterns: Any = itertools.product([None, *LOSING], repeat=n)
     if n == 6:
         shuffle = random.Random(6)
