@@ -23,7 +23,7 @@ SIGNATURE_BYTES: Final = 64
 
 _P: Final = 2**255 - 19
 # The y coordinates of the eight points whose order divides 8: orders 4, 1, 2 and, twice, 8.
-_Y8: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7
+_Y8: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
 _SMALL_ORDER: Final = frozenset({0, 1, _P - 1, _Y8, _P - _Y8})
 
 
