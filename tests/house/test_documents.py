@@ -6,6 +6,9 @@ A fenced block `python run` is executed, all of one page in order and in one nam
 
 from __future__ import annotations
 
+import ast
+import importlib
+import re
 from pathlib import Path
 
 import pytest
@@ -58,6 +61,67 @@ def test_every_document_is_reached_from_the_index() -> None:
     }
     docs = {page for page in PAGES.values() if page.parent == index.parent and page != index}
     assert not sorted(page.name for page in docs - reached)
+
+
+def lost_tests(text: str) -> list[str]:
+    """Names of tests in `text` that no file holds."""
+    lost = []
+    for name in re.findall(r"`(tests/[^`]+)`", text):
+        file, _, test = name.partition("::")
+        if not (ROOT / file).exists():
+            lost.append(name)
+        elif test:
+            defined = ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8")))
+            if test not in {node.name for node in defined if isinstance(node, ast.FunctionDef)}:
+                lost.append(name)
+    return lost
+
+
+def lost_names(text: str, package: str) -> list[str]:
+    """Dotted names in backquotes that neither `package` nor `silo` has."""
+    lost = []
+    for name in re.findall(r"`([a-z_]+(?:\.[A-Za-z_]+)+)`", text):
+        if not _resolves(name if name.startswith("silo.") else f"{package}.{name}"):
+            lost.append(name)
+    return lost
+
+
+def _resolves(name: str) -> bool:
+    parts = name.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            thing: object = importlib.import_module(".".join(parts[:end]))
+        except ModuleNotFoundError:
+            continue
+        try:
+            for attribute in parts[end:]:
+                thing = getattr(thing, attribute)
+        except AttributeError:
+            return False
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", sorted(PAGES))
+def test_the_tests_that_a_page_names_are_there(name: str) -> None:
+    assert lost_tests(PAGES[name].read_text(encoding="utf-8")) == []
+
+
+def test_the_protocol_map_names_what_is_there() -> None:
+    text = PAGES["docs/protocol-map.md"].read_text(encoding="utf-8")
+    assert text.count("`server.") >= 6
+    assert lost_names(text, "silo.protocols.secagg") == []
+
+
+def test_a_name_that_is_not_there_is_seen() -> None:
+    assert lost_tests("`tests/lost.py` `tests/house/test_documents.py::test_gone` `tests/house`") == [
+        "tests/lost.py",
+        "tests/house/test_documents.py::test_gone",
+    ]
+    assert lost_names("`client.Gone` `client.advertise` `silo.crypto.gone`", "silo.protocols.secagg") == [
+        "client.Gone",
+        "silo.crypto.gone",
+    ]
 
 
 def test_a_snippet_that_fails_is_seen_with_its_line(tmp_path: Path) -> None:
