@@ -250,7 +250,8 @@ def test_help_imports_nothing_heavy() -> None:
     script = (
         "import sys\nfrom silo.cli import main\n"
         "try:\n    main()\nexcept SystemExit: pass\n"
-        "print([m for m in ('numpy','torch','rich','cryptography','tomlkit','websockets') if m in sys.modules])"
+        "heavy = ('numpy', 'torch', 'rich', 'cryptography', 'tomlkit', 'websockets')\n"
+        "print([name for name in heavy if name in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", script, "--help"], capture_output=True, text=True, check=True
