@@ -4,18 +4,20 @@
 #   make test       the fast suite          make test ARGS="-k shamir"
 #   make test-all   the slow tests too
 #   make lint       ruff, the formatter's check, mypy --strict
-#   make bench      the benchmarks, beside Flower, in an environment of their own
+#   make bench      the benchmarks, Flower beside them in an environment of its own   make bench ARGS=--check
 
 PYTHON ?= python3
 # The one version with a small CPU build; a range would pull gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 DEMO ?= hospitals
-BENCH ?= --help
+# The benchmarks by name, and their peer: what the extra `bench` names, without Silo beside it.
+BENCH ?= secagg
+PEER ?= flwr==1.41.*
 ARGS ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
-# Flower pins older releases of what Silo's tools use, so it never shares their environment.
+# Flower pins older releases of rich and packaging, so it never shares Silo's environment.
 BENCH_VENV := .venv-bench
 BENCH_BIN := $(BENCH_VENV)/bin
 
@@ -42,8 +44,10 @@ lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict
 
-bench: $(BENCH_VENV)/.stamp-bench
-	$(BENCH_BIN)/silo bench $(BENCH)
+bench: $(VENV)/.stamp-demo $(BENCH_VENV)/.stamp-bench
+	@for name in $(BENCH); do \
+	  SILO_BENCH_FLOWER_PYTHON="$(CURDIR)/$(BENCH_BIN)/python" $(BIN)/silo bench $$name $(ARGS) || exit $$?; \
+	done
 
 clean:
 	rm -rf $(VENV) $(BENCH_VENV) build dist *.egg-info
@@ -69,8 +73,8 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-torch pyproject.toml
 	$(BIN)/python $(INSTALL) -e '.[dev,torch]'
 	touch $@ $(VENV)/.stamp-demo
 
-$(BENCH_VENV)/.stamp-bench: $(BENCH_VENV)/.stamp-venv pyproject.toml
-	$(BENCH_BIN)/python $(INSTALL) -e '.[dev,bench]'
+$(BENCH_VENV)/.stamp-bench: $(BENCH_VENV)/.stamp-venv
+	$(BENCH_BIN)/python $(INSTALL) '$(PEER)'
 	touch $@
 
 .PRECIOUS: %/.stamp-venv

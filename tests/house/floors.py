@@ -60,6 +60,7 @@ MAY_SHUFFLE = (
     "silo/demos/",
     "silo/simulation/",
     "silo/examples/",
+    "silo/bench/",
     "silo/cli/bench",
 )
 """Where a seeded, public generator is right: the order of mini-batches, made-up data; never a mask or key."""
@@ -97,6 +98,8 @@ def breaches(place: str, source: str) -> list[Breach]:
     aliases = _aliases(tree, place)
     found = [*_imports(tree, place, floor), *_statements(tree, place)]
     found += _draws(tree, place, aliases)
+    if floor != "silo":
+        found += _randomness(tree, place)
     return sorted(found, key=lambda one: one.line)
 
 
@@ -165,6 +168,23 @@ def _draws(tree: ast.AST, place: str, aliases: dict[str, str]) -> Iterator[Breac
                 continue
             seen.add((line, generator))
             yield Breach(place, line, f"`{generator}` is not the `rng` that was handed in")
+
+
+def _randomness(tree: ast.AST, place: str) -> Iterator[Breach]:
+    for line, name in imported(tree, place):
+        if name == "silo.crypto.rng.SystemRng":
+            yield Breach(place, line, "the system's generator is supplied by silo/, never chosen here")
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        arguments = node.args
+        private = node.name.startswith("_") and not node.name.endswith("__")
+        if not private and any(one.arg == "rng" for one in (*arguments.posonlyargs, *arguments.args)):
+            yield Breach(place, node.lineno, f"`rng` of {node.name} is not a keyword argument")
+        last = arguments.args[len(arguments.args) - len(arguments.defaults) :]
+        for one, default in zip((*last, *arguments.kwonlyargs), (*last, *arguments.kw_defaults), strict=True):
+            if one.arg == "rng" and default is not None:
+                yield Breach(place, node.lineno, f"`rng` of {node.name} has a default")
 
 
 def _aliases(tree: ast.AST, place: str) -> dict[str, str]:

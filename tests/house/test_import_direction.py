@@ -54,6 +54,10 @@ BAD = [
     ("silo/bad.py", "from os import urandom", "rng"),
     ("silo/bad.py", "import secrets", "rng"),
     ("silo/training/bad.py", "import os\nos.urandom(8)", "rng"),
+    ("crypto/bad.py", "from silo.crypto.rng import SystemRng", "never chosen"),
+    ("crypto/bad.py", "def f(rng): ...", "keyword"),
+    ("protocols/bad.py", "class A:\n    def f(self, *, rng=None): ...", "default"),
+    ("protocols/bad.py", "def _f(a, rng=None): ...", "default"),
 ]
 
 
@@ -66,6 +70,7 @@ GOOD = [
     ("crypto/good.py", "from silo.crypto import labels\nfrom concurrent.futures import ThreadPoolExecutor"),
     ("crypto/rng.py", "import os\nos.urandom(8)"),
     ("crypto/good.py", "from .errors import SiloError"),
+    ("crypto/good.py", "from silo.crypto.rng import Rng\ndef f(*, rng: Rng): ..."),
     ("protocols/secagg/good.py", "from ..codec import Message\nfrom silo.crypto.shamir import Share"),
     ("silo/good.py", "import time, socket, threading\nfrom silo.protocols import codec"),
     ("silo/good.py", "import re\nre.compile('a')"),
