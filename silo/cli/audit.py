@@ -35,7 +35,9 @@ def outbox(
 
     file = Path(path)
     if file.is_dir():
-        file = file / "outbox.db"
+        # An identity's directory, or the folder of its state.
+        below = file / "state" / "outbox.db"
+        file = below if below.exists() else file / "outbox.db"
     key = Card.load(card).key if card else None
     kept = SealedHead.parse(head) if head else None
     with Outbox.open_to_read(file) as opened:

@@ -188,7 +188,8 @@ def test_show_for_people_and_programs(silo: Silo) -> None:
 
 def test_the_outbox_is_audited(silo: Silo, tmp_path: Path) -> None:
     mercy = identity(tmp_path, "mercy")
-    with Outbox.open(tmp_path / "mercy" / "outbox.db", "mercy") as outbox:
+    (tmp_path / "mercy" / "state").mkdir()
+    with Outbox.open(tmp_path / "mercy" / "state" / "outbox.db", "mercy") as outbox:
         for place in range(5):
             outbox.record(
                 session=b"s", round=place, recipient="relay", kind="Upload", protection="masked",
@@ -204,7 +205,7 @@ def test_the_outbox_is_audited(silo: Silo, tmp_path: Path) -> None:
     assert "<table>" in Path("page.html").read_text()
     facts = json.loads(silo("audit", "outbox", "mercy", "--json").stdout)
     assert (facts["verified"], facts["bytes"], facts["sent"][0]["protection"]) == (True, 5000, "masked")
-    connection = sqlite3.connect(tmp_path / "mercy" / "outbox.db")
+    connection = sqlite3.connect(tmp_path / "mercy" / "state" / "outbox.db")
     connection.execute("DELETE FROM sent WHERE sequence = 3")
     connection.commit()
     connection.close()
