@@ -249,8 +249,9 @@ class Exact:
         low, high = int(piece.min()), int(piece.max())
         clipped = 0
         if low < -self.limit or high > self.limit:
-            # A limit beyond what the dtype holds cannot be passed on that side.
-            bottom, top = max(low, -self.limit), min(high, self.limit)
+            # Here `piece` is no bool; a limit beyond what its dtype holds cannot be passed on that side.
+            held = np.iinfo(piece.dtype)
+            bottom, top = max(int(held.min), -self.limit), min(int(held.max), self.limit)
             beyond = (piece < bottom) | (piece > top)
             if not saturate:
                 first = int(beyond.argmax())

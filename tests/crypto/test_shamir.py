@@ -21,7 +21,7 @@ POINTS = st.lists(st.integers(1, MAX_POINT), min_size=1, max_size=9, unique=True
 
 # A primality proof of 2^256 + 297 by elliptic curves (Atkin and Morain, 1993), a row (N, t, s, a, P) a step:
 # on y^2 = x^3 + a x + b mod N, with m = N + 1 - t = s q, the point P has m P = 0 and s P not 0 mod every
-# factor of N, and q > (N^(1/4) + 1)^2. So N is prime if q is, and q is the N of the next row; the last q is small.
+# factor of N, and q > (N^(1/4) + 1)^2. So N is prime if q is; q is the N of the next row; the last q is tiny.
 CERTIFICATE = [
     (
         115792089237316195423570985008687907853269984665640564039457584007913129640233,
@@ -165,7 +165,7 @@ def test_the_modulus_is_prime() -> None:
 
 def test_a_wrong_proof_is_refused() -> None:
     n, t, s, a, point = CERTIFICATE[0]
-    for wrong in ((n + 2, t, s, a, point), (n, t + s, s, a, point), (n, t, s, a, (point[0] + 1, point[1]))):
+    for wrong in ((n + 2, t, s, a, point), (n, t + s, s, a, point), (n, t, s, a + 1, point)):
         with pytest.raises(Composite):
             prove([wrong, *CERTIFICATE[1:]])
 
