@@ -42,7 +42,7 @@ _CARRIERS: Final[dict[int, np.dtype[Any]]] = {
     40: np.dtype("<u8"),
 }
 CHUNK_WORDS: Final = CHUNK_BYTES // 4
-"""Words per step, so that values, float64 scratch, noise and words stay in a 1 MiB L2 together."""
+"""Values per step: the chunk of a mask stream of 4-byte words, so that both walk over a vector in step."""
 
 _NOISE_BITS: Final = 32
 _ROUNDER: Final = 1.5 * 2.0**84
