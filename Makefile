@@ -40,9 +40,9 @@ test-all: $(VENV)/.stamp-dev
 	$(BIN)/python -m pytest -m "slow or not slow" $(ARGS)
 
 lint: $(VENV)/.stamp-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy --strict
+	@failed=0; for step in "ruff check ." "ruff format --check ." "mypy --strict"; do \
+	  echo "$$step"; $(BIN)/$$step || failed=1; \
+	done; exit $$failed
 
 bench: $(VENV)/.stamp-demo $(BENCH_VENV)/.stamp-bench
 	@for name in $(BENCH); do \
