@@ -30,7 +30,7 @@ if sys.byteorder != "little":  # pragma: no cover
 SEED_BYTES: Final = 32
 BLOCK_BYTES: Final = 16
 CHUNK_BYTES: Final = 512 * 1024
-"""Bytes per step, by measurement (L2 1 MiB). One thread is near its best from 128 KiB on; two threads hand the
+"""Bytes per step, by measurement (L2 1 MiB). One thread is near its best from 128 KiB on; two hand the
 interpreter lock to each other at every call, and gain 1.5 with 128 KiB but 1.6 to 1.8 with 512."""
 
 _LINE: Final = 64
