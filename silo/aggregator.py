@@ -86,13 +86,13 @@ class Aggregator:
                     return None
                 self._seen.clear()
             departures = dict(self.seat.departures)
-            delivery = self.seat.next(_TICK)
+            came = self.seat.next(_TICK)
             for name, count in self.seat.departures.items():
                 if departures.get(name, 0) != count:
                     self._waiting.pop(name, None)
             self._seen |= {n for n in self.charter.names if self.seat.endpoint.parties().get(n) == "present"}
-            if delivery is not None:
-                self._take(delivery)
+            if came is not None:
+                self._take(came)
         return None
 
     def _expected(self, start: float) -> set[str]:

@@ -76,6 +76,7 @@ class Seat:
     record: Callable[[Left], None] = lambda _: None
     once: Callable[[bytes, int, Step], None] = lambda session, round, step: None
     watch: Callable[[Watch], None] = lambda _: None
+    heard: Callable[[int, Opened[Any]], None] = lambda round, opened: None
     transcript: deque[Received] = field(default_factory=lambda: deque(maxlen=_TRANSCRIPT))
     gone: dict[str, str] = field(default_factory=dict)
     departures: Counter[str] = field(default_factory=Counter)
@@ -233,6 +234,7 @@ class Drive:
             if opened.sender in inbox:
                 self.seat.note(delivery, type(opened.message).__name__, opened.receipt.digest, "repeated")
                 return
+            self.seat.heard(self.bearings.round, opened)
             wait.accept(opened)
         except ReplayedMessage:
             # An old or copied frame changes nothing; the party it came from may still answer.

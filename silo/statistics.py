@@ -77,7 +77,7 @@ def _units(session: Session, table: Array) -> Array:
     asked[np.arange(table.shape[1]), exponents - _LEAST] = 1
     counted = np.asarray(session.sum(asked))
     top = _MOST - np.argmax(counted[:, ::-1] > 0, axis=1)
-    return np.ldexp(1.0, top) / _clip(session)
+    return np.asarray(np.ldexp(1.0, top) / _clip(session))
 
 
 def _clip(session: Session) -> float:

@@ -59,7 +59,7 @@ def mask(plain: Plain, parameters: Parameters, seeds: Seeds, *, rng: Rng, thread
     head[:] = (1, round(plain.weight * WEIGHT_UNIT), clipped)
     prg.accumulate(head, plus=seeds.plus, minus=seeds.minus)
     packing.pack(words, parameters.ring)
-    return memoryview(buffer)[: parameters.payload_bytes]
+    return buffer.data[: parameters.payload_bytes]
 
 
 class Accumulator:

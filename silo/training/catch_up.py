@@ -40,22 +40,23 @@ def plan(round_: Round) -> Plan | None:
     top = max(one.position for one in said.values())
     ahead = {name: one.state for name, one in said.items() if one.position == top}
     digest, votes = Counter(ahead.values()).most_common(1)[0]
-    behind = tuple(name for name, one in said.items() if (one.state, one.position) != (digest, top))
+    unlike = tuple(name for name, state in ahead.items() if state != digest)
+    if unlike:
+        raise OutOfStep(
+            f"{', '.join(unlike)} brings another model than {', '.join(set(ahead) - set(unlike))}: "
+            "build it with the same seed, or load the same file",
+            unlike,
+        )
+    behind = tuple(name for name, one in said.items() if one.position != top)
     if not behind:
         return None
-    if top == 0:
-        raise OutOfStep(
-            f"{', '.join(behind)} starts from another model than the others: build it with the same seed, "
-            "or load the same file",
-            behind,
-        )
     if votes <= round_.charter.sum.colluders:
         raise OutOfStep(
-            f"only {votes} members stand at step {top}: more than {round_.charter.sum.colluders} must, "
+            f"only {', '.join(ahead)} stands at step {top}: more than {round_.charter.sum.colluders} must, "
             "to be believed by those behind",
             tuple(ahead),
         )
-    return Plan(next(name for name, state in ahead.items() if state == digest), behind, digest)
+    return Plan(min(ahead), behind, digest)
 
 
 def carry_out(session: Session, round_: Round, steps: Plan, state: State, *, like: Parameters) -> State:

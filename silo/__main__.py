@@ -1,0 +1,5 @@
+"""`python -m silo` is the `silo` command."""
+
+from silo.cli import main
+
+main()

@@ -1,0 +1,122 @@
+"""`silo join`: run an agreed script as a member."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+import click
+
+from silo.cli import output
+from silo.errors import SiloError
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("script", type=click.Path())
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+@click.option("--charter", "charter_path", required=True, help="The agreement, signed by all.")
+@click.option("--identity", "identity_path", required=True, help="Folder of this organisation's keys.")
+@click.option("--task", help="Which task of the charter; not needed when there is one.")
+@click.option("--quiet", is_flag=True, help="No progress line.")
+@output.passphrase_options
+@output.json_option
+def join(
+    script: str,
+    arguments: tuple[str, ...],
+    charter_path: str,
+    identity_path: str,
+    task: str | None,
+    quiet: bool,
+    passphrase_env: str | None,
+    passphrase_prompt: bool,
+    as_json: bool,
+) -> int:
+    """Run `run(session, *ARGUMENTS)` of SCRIPT, which the charter lists, together with the other members.
+
+    What `run` returns is printed. Options of the script come behind `--`.
+    """
+    from silo.join import join as enter
+    from silo.progress import Progress
+
+    words = output.passphrase(passphrase_env, passphrase_prompt)
+    started = time.monotonic()
+    session = enter(charter_path, identity_path, task=task, script=script, passphrase=words)
+    progress = Progress(session.task.rounds, lambda: session.seat.endpoint.traffic.bytes_sent)
+    if not quiet and not as_json:
+        session.seat.watch = progress
+    result: Any = None
+    try:
+        with session:
+            result = _function(script)(session, *arguments)
+    except SiloError as refusal:
+        progress.close()
+        _last_words(session.me, session.charter.names, refusal)
+        return 1 if _others_fault(refusal) else 2
+    except BaseException as error:
+        progress.close()
+        # The traceback stays on this machine, in a private file: it can hold values of records.
+        trace = Path(identity_path) / "last-error.txt"
+        trace.touch(mode=0o600)
+        trace.write_text("".join(traceback.format_exception(error)))
+        click.echo(f"who:  {session.me}, in {script}", err=True)
+        click.echo(f"what: [SILO-000] the script raised {type(error).__name__}", err=True)
+        click.echo("why:  see the traceback in the file below; the others were told the code only", err=True)
+        click.echo(f"next: less {trace}", err=True)
+        return 1
+    progress.close()
+    traffic = session.seat.endpoint.traffic
+    facts = {
+        "member": session.me,
+        "task": session.task.name,
+        "result": result,
+        "collectives": session.position,
+        "clipped": session.saturated,
+        "bytes_sent": traffic.bytes_sent,
+        "bytes_received": traffic.bytes_received,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    if as_json:
+        output.emit_json(facts)
+        return 0
+    if result is not None:
+        click.echo(str(result))
+    click.echo(
+        f"{session.me}: {facts['collectives']} collectives, {output.amount(traffic.bytes_sent)} sent, "
+        f"{output.amount(traffic.bytes_received)} received, {facts['seconds']} s"
+    )
+    return 0
+
+
+def _function(script: str) -> Any:
+    sys.path.insert(0, str(Path(script).resolve().parent))
+    names = runpy.run_path(script)
+    function = names.get("run")
+    if not callable(function):
+        from silo.errors import UsageError
+
+        raise UsageError(f"{script} has no function run(session): write one, it is what members run")
+    return function
+
+
+def _others_fault(refusal: SiloError) -> bool:
+    from silo.protocols.errors import ProtocolAborted, ProtocolViolation
+    from silo.transport.base import TransportError
+
+    return isinstance(refusal, ProtocolAborted | ProtocolViolation | TransportError)
+
+
+def _last_words(me: str, members: tuple[str, ...], refusal: SiloError) -> None:
+    culprits = getattr(refusal, "culprits", ()) or getattr(refusal, "missing", ())
+    who = ", ".join(culprits) or me
+    click.echo(f"who:  {who}", err=True)
+    click.echo(f"what: error [{refusal.code}]: {' '.join(str(refusal).split())}", err=True)
+    click.echo(f"why:  silo explain {refusal.code}", err=True)
+    other = who.split(" (")[0]
+    if other != me and other in members:
+        click.echo(f"next: ask {other} what its last lines say, then run the same command again", err=True)
+    else:
+        click.echo("next: mend it, then run the same command again", err=True)

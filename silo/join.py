@@ -1,0 +1,145 @@
+"""Joining a federation: charter, identity and script are checked, then the relay is dialled."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from silo import expiry
+from silo.charter import Charter, Task
+from silo.driver import Left, Seat
+from silo.errors import NotAllowed, ParameterError
+from silo.identity import Identity
+from silo.journal import Journal
+from silo.outbox import Outbox
+from silo.results import Results
+from silo.session import Session
+from silo.transport.base import Endpoint, Patience
+
+if TYPE_CHECKING:
+    from silo.link.server import RelayServer
+
+_log = logging.getLogger("silo")
+
+
+def join(
+    charter: str | Path | Charter,
+    identity: str | Path | Identity,
+    *,
+    task: str | None = None,
+    script: str | Path | None = None,
+    passphrase: str | None = None,
+    threads: int | None = None,
+) -> Session:
+    """Enter a task of a charter as one of its members; use the session in a `with` block.
+
+    `task` may be left out where the charter lists only one. A task that names a script needs `script`, the
+    path of the file that is running (`script=__file__`); one changed byte is refused. Raises `CharterError`
+    (not signed by all, expired, another key), `IdentityError`, `NotAllowed`, `TransportError`.
+    """
+    agreed = charter if isinstance(charter, Charter) else Charter.load(charter)
+    own = identity if isinstance(identity, Identity) else Identity.load(identity, passphrase)
+    chosen = check(agreed, own, task, script)
+    return open_session(agreed, own, chosen, _dial(agreed, own), threads=threads)
+
+
+def check(charter: Charter, identity: Identity, task: str | None, script: str | Path | None) -> Task:
+    """Everything that can be refused before a socket is opened. Returns the task."""
+    now = expiry.utc_now()
+    charter.recognise(identity)
+    charter.member(identity.name)
+    charter.require_signed(now=now)
+    chosen = charter.task(task)
+    if script is not None:
+        chosen.allow_script(script_digest(script))
+    elif chosen.script:
+        raise NotAllowed(
+            f"task {chosen.name} names a script: pass script=__file__", chosen.script[:19], "none"
+        )
+    for sentence in identity.warnings(now):
+        _log.warning(sentence)
+    return chosen
+
+
+def script_digest(path: str | Path) -> bytes:
+    """SHA-256 of a script's bytes. Raises `ParameterError`."""
+    try:
+        return hashlib.sha256(Path(path).read_bytes()).digest()
+    except OSError as problem:
+        raise ParameterError(f"the script {path} cannot be read: {problem.strerror}") from None
+
+
+def open_session(
+    charter: Charter, identity: Identity, task: Task, endpoint: Endpoint, *, threads: int | None = None
+) -> Session:
+    """A session over an endpoint, with journal, outbox and results in the identity's folder."""
+    home = identity.directory
+    journal = Journal.open(home / "journal.db")
+    outbox = Outbox.open(home / "outbox.db", identity.name)
+
+    def record(left: Left) -> None:
+        outbox.record(
+            session=left.session,
+            round=left.round,
+            recipient=left.recipient,
+            kind=left.kind,
+            protection=left.protection,
+            size=left.size,
+            digest=left.digest,
+        )
+
+    return Session(
+        seat=Seat(endpoint, identity.name, identity.signing, patience(charter), record=record),
+        charter=charter,
+        identity=identity,
+        task=task,
+        journal=journal,
+        outbox=outbox,
+        results=Results(home / "results" / f"{charter.digest.hex()[:16]}-{task.name}"),
+        threads=threads or min(4, os.cpu_count() or 1),
+    )
+
+
+def patience(charter: Charter) -> Patience:
+    """The charter's three settings of time."""
+    return Patience(charter.time.reconnect, charter.time.silence, charter.time.work)
+
+
+def max_message(charter: Charter) -> int:
+    """No message of this charter is larger, in bytes: the largest task, or the presences of all members."""
+    words = max((task.bytes for task in charter.tasks), default=0)
+    return min(words + (1 << 20), 1 << 34) + (1 << 20) * (len(charter.names) + 4)
+
+
+def _dial(charter: Charter, identity: Identity) -> Endpoint:
+    from silo.link.login import Pass
+    from silo.link.member import Address, MemberEndpoint
+
+    relay = charter.relay
+    inspected = relay.allow_interception
+    pins = () if inspected else (relay.card.certificate,)
+    pin = None if inspected else hashlib.sha256(relay.card.der).digest()
+    address = Address(relay.url, identity.ssl_client_context(pins), pin)
+    own = Pass(identity.name, identity.signing, charter.digest, relay.name, relay.card.key)
+    return MemberEndpoint(address, own, patience(charter), max_message=max_message(charter))
+
+
+def listen(charter: Charter, identity: Identity, host: str, port: int) -> RelayServer:
+    """The relay's server for a charter. Raises `PortInUse`."""
+    from silo.link.login import Door
+    from silo.link.server import RelayServer
+
+    door = Door(identity.name, identity.signing, charter.digest, charter.keys)
+    certificates = {hashlib.sha256(card.der).digest(): card.name for card in charter.members}
+    return RelayServer(
+        host,
+        port,
+        identity.ssl_server_context([card.certificate for card in charter.members]),
+        door,
+        None if charter.relay.allow_interception else certificates,
+        patience(charter),
+        max_message=max_message(charter),
+    )

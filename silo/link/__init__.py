@@ -1,0 +1,1 @@
+"""The relay's WebSocket link: frames, numbering, login, and both of its ends."""
