@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ def connect(path: Path, schema: str, synchronous: Literal["FULL", "NORMAL"]) -> 
         path, timeout=PATIENCE_MS / 1000, isolation_level=None, check_same_thread=False
     )
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _switch_to_wal(connection)
         connection.execute(f"PRAGMA synchronous = {synchronous}")
         with writing(connection):
             for statement in schema.split(";"):
@@ -29,6 +30,19 @@ def connect(path: Path, schema: str, synchronous: Literal["FULL", "NORMAL"]) -> 
         connection.close()
         raise
     return connection
+
+
+def _switch_to_wal(connection: sqlite3.Connection) -> None:
+    """Two processes that make the same file meet here, where SQLite does not wait by itself."""
+    end = time.monotonic() + PATIENCE_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:

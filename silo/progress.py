@@ -12,7 +12,7 @@ from silo.driver import Watch
 
 @dataclass(eq=False)
 class Progress:
-    """Redraws itself in a terminal; elsewhere prints who is waited for, once that has lasted `patience` seconds."""
+    """Redraws itself in a terminal; elsewhere prints who is waited for, after `patience` seconds of it."""
 
     rounds: int = 0
     traffic: Callable[[], int] = lambda: 0

@@ -13,10 +13,14 @@ import os
 import shutil
 import zipfile
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from silo.protocols.secagg.vector import Total
+
+
+_LARGEST: Final = 4 * 1024 * 1024
 
 
 class Results:
@@ -44,7 +48,9 @@ class Results:
             return None
 
     def put(self, position: int, tag: str, digest: bytes, total: Total) -> None:
-        """Keep one result."""
+        """Keep one result, unless it is large: a long training keeps checkpoints of its own."""
+        if total.words.nbytes > _LARGEST:
+            return
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = self._path(position, tag, digest)
         about = {"weight": total.weight, "saturated": total.saturated, "survivors": list(total.survivors)}

@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import hmac
 import queue
-import secrets
 import ssl
 import threading
 import time
@@ -23,6 +22,7 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidURI, ProxyError
 
+from silo.crypto.rng import SystemRng
 from silo.link import frames, login
 from silo.link.frames import Bye, News
 from silo.link.link import Link
@@ -75,7 +75,7 @@ class MemberEndpoint(Endpoint):
         self.traffic = Traffic()
         self._address, self._pass, self._patience = address, own, patience
         self._max_message = max_message
-        self._link_id = secrets.token_bytes(16)
+        self._link_id = SystemRng().bytes(16)
         self._link = Link(max_message)
         self._parties: dict[str, State] = {}
         self._heard = time.monotonic()
@@ -206,7 +206,7 @@ class MemberEndpoint(Endpoint):
             if not hmac.compare_digest(found, pin):
                 raise PinMismatch(pin.hex(), found.hex())
         greeting = login.load(await self._recv(socket), "version", "epoch", "nonce")
-        nonce = secrets.token_bytes(32)
+        nonce = SystemRng().bytes(32)
         answer = login.guarded(
             lambda: self._pass.answer(greeting, nonce=nonce, link=self._link_id, received=self._link.received)
         )

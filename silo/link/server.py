@@ -11,7 +11,6 @@ import contextlib
 import errno
 import hashlib
 import queue
-import secrets
 import ssl
 import threading
 import time
@@ -22,6 +21,7 @@ from typing import Any, Final
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
+from silo.crypto.rng import SystemRng
 from silo.link import frames, login
 from silo.link.frames import Bye, News
 from silo.link.link import Link
@@ -69,7 +69,7 @@ class RelayServer:
         *,
         max_message: int,
     ) -> None:
-        self.epoch = secrets.token_hex(16)
+        self.epoch = SystemRng().bytes(16).hex()
         self.endpoint = RelayEndpoint(door.relay, self)
         self.port = 0
         self._door, self._certificates, self._patience = door, certificates, patience
@@ -171,7 +171,7 @@ class RelayServer:
                 member.away = self._loop.call_later(wait, self._give_up, member, member.link_id)
 
     async def _admit(self, socket: ServerConnection) -> _Member | None:
-        nonce = secrets.token_bytes(32)
+        nonce = SystemRng().bytes(32)
         await socket.send(self._door.greeting(self.epoch, nonce))
         message = login.load(
             await socket.recv(decode=False),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import queue
-import secrets
 import threading
 import time
 from collections.abc import Callable, Mapping
 
+from silo.crypto.rng import SystemRng
+from silo.crypto.rng import SystemRng
 from silo.transport.base import (
     Buffer,
     Delivery,
@@ -30,7 +31,7 @@ class Hub:
     """
 
     def __init__(self, tamper: Tamper | None = None) -> None:
-        self.epoch = secrets.token_hex(16)
+        self.epoch = SystemRng().bytes(16).hex()
         self._tamper = tamper
         self._seats: dict[str, MemoryEndpoint] = {}
         self._states: dict[str, State] = {}
@@ -58,7 +59,7 @@ class Hub:
     def restart(self) -> None:
         """Do as a relay that was restarted: another epoch, everything in flight is lost."""
         with self._lock:
-            self.epoch = secrets.token_hex(16)
+            self.epoch = SystemRng().bytes(16).hex()
             for seat in self._seats.values():
                 seat.epoch = self.epoch
                 while not seat._events.empty():

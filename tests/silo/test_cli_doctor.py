@@ -27,13 +27,17 @@ from tests.silo.federation import MEMBERS, NOW, YEAR, charter, identities, ident
 class Door:
     """A TLS server that answers a request with an HTTP head and its date; without `context` it hangs up."""
 
-    def __init__(self, context: ssl.SSLContext | None, date: datetime = NOW) -> None:
-        self._context, self._date = context, date
+    def __init__(self, context: ssl.SSLContext | None, date: datetime | None = None) -> None:
+        self._context, self._fixed = context, date
         self._listener = socket.create_server(("127.0.0.1", 0))
         self._listener.settimeout(0.05)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
+
+    @property
+    def _date(self) -> datetime:
+        return self._fixed or datetime.now(NOW.tzinfo)
 
     @property
     def port(self) -> int:
