@@ -1,0 +1,82 @@
+"""Benchmarks: each row is one bar, a value beside the peer or the limit that it was measured against.
+
+A benchmark is a module of this package with a tuple `MEASUREMENTS` of functions from
+`Settings` to an iterator of `Row`s.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from silo.bench.measure import Timing
+from silo.errors import ParameterError
+
+BENCHES: Final = {"secagg": "the masked sum: masks, encoding, bytes and shares"}
+"""Name and one line of each benchmark; `silo.bench.NAME` is its module, imported when it is run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How much is measured: values per vector, and how often each side runs."""
+
+    length: int = 10**7
+    repeats: int = 11
+    slow_repeats: int = 7
+    """For sides that take seconds."""
+
+    @classmethod
+    def quick(cls) -> Settings:
+        """A tenth of the work. The bars are meant for the whole of it."""
+        return cls(length=10**6, repeats=5, slow_repeats=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One bar. `value` is None where it could not be measured: `note` says why, and the bar does not hold.
+
+    `sides` are the timings that the value was computed from.
+    """
+
+    name: str
+    value: float | None
+    unit: str
+    against: str
+    bound: float
+    direction: Literal["at most", "at least"]
+    sides: Mapping[str, Timing] = field(default_factory=dict)
+    note: str = ""
+
+    @property
+    def holds(self) -> bool:
+        if self.value is None:
+            return False
+        return self.value <= self.bound if self.direction == "at most" else self.value >= self.bound
+
+    def to_json(self) -> dict[str, Any]:
+        """The row as programs read it; seconds in `sides`."""
+        return {
+            "name": self.name,
+            "value": self.value,
+            "unit": self.unit,
+            "against": self.against,
+            "bound": self.bound,
+            "direction": self.direction,
+            "holds": self.holds,
+            "sides": {label: timing.to_json() for label, timing in self.sides.items()},
+            "note": self.note,
+        }
+
+
+Measurement = Callable[[Settings], Iterator[Row]]
+
+
+def measurements(name: str) -> tuple[Measurement, ...]:
+    """The measurements of a benchmark, in order. Raises `ParameterError` for one that is not there."""
+    if name not in BENCHES:
+        raise ParameterError(f"there is no benchmark {name[:40]!r}: choose from {', '.join(BENCHES)}")
+    # The name comes from the table above, never from the user.
+    found: tuple[Measurement, ...] = importlib.import_module(f"silo.bench.{name}").MEASUREMENTS
+    return found
