@@ -105,6 +105,11 @@ class Journal:
         row = self._connection.execute("SELECT COUNT(*) FROM rounds WHERE agreement = ? AND task = ?", key)
         return int(row.fetchone()[0])
 
+    def sessions_of(self, agreement: bytes, task: str) -> list[bytes]:
+        """The sessions in which rounds were begun for a task of a charter."""
+        query = "SELECT DISTINCT session FROM rounds WHERE agreement = ? AND task = ?"
+        return [row[0] for row in self._connection.execute(query, (agreement, task))]
+
     def consume(
         self, tag: bytes, session: bytes, round: int, *, changed_cohort: Literal["refuse", "allow"] = "refuse"
     ) -> None:

@@ -307,7 +307,8 @@ class Session:
         if self.journal.rounds_of(charter.digest, task.name) >= limits.rounds:
             raise NotAllowed(f"more rounds of task {task.name}", limits.rounds, limits.rounds + 1)
         coming = layout.length * Ring.of(charter.sum.bits).wire_bytes
-        sent = self.outbox.total_bytes()
+        sessions = self.journal.sessions_of(charter.digest, task.name)
+        sent = sum(self.outbox.total_bytes(session) for session in sessions)
         if sent + coming > limits.bytes:
             raise NotAllowed(f"more bytes of task {task.name}", limits.bytes, sent + coming)
 

@@ -9,14 +9,16 @@ import math
 import re
 from collections.abc import Iterable
 from datetime import datetime
+from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from silo.card import check_name
 from silo.charter.sums import BITS, SUMS
-from silo.charter.terms import EVERY_MEMBER, TWO_PARTY_WORDS
+from silo.charter.terms import EVERY_MEMBER, PRIVACY_BITS, TWO_PARTY_WORDS
 from silo.crypto.ring import FixedPoint, Ring
 from silo.errors import CharterError, Expired, ParameterError
+from silo.protocols.secagg import graph_plan
 
 if TYPE_CHECKING:
     from silo.charter.model import Charter
@@ -138,6 +140,7 @@ def check_sum(charter: Charter) -> None:
         _require(terms.two_party == "", f"sum.two_party is for two members and there are {n}: remove it")
     if terms.degree:
         _check_graph(n, terms.degree, terms.threshold, terms.blinded, kind.graphs)
+        _check_plan(charter)
         quorum = (n + terms.colluders) // 2 + 1
     else:
         _require(
@@ -169,6 +172,18 @@ def _check_graph(n: int, degree: int, threshold: int, blinded: bool, graphs: boo
     _require(
         2 <= threshold <= degree, f"threshold = {threshold} does not fit graph = {degree}: from 2 to {degree}"
     )
+
+
+def _check_plan(charter: Charter) -> None:
+    """Every round draws a graph; all draws together keep 2^-40 against the colluders."""
+    terms, n = charter.sum, len(charter.members)
+    draws = max(task.rounds for task in charter.tasks)
+    try:
+        graph_plan.check(
+            n, terms.degree, terms.threshold, Fraction(terms.colluders, n), Fraction(0), draws=draws
+        ).require(privacy_bits=PRIVACY_BITS, failure_bits=0)
+    except ParameterError as problem:
+        raise CharterError(f"the mask graph is too weak for {draws} rounds: {problem}") from None
 
 
 def _check_headroom(charter: Charter) -> None:

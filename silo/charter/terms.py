@@ -5,13 +5,17 @@ from __future__ import annotations
 import hmac
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
 from typing import Final, Literal
 
 from silo.card import Card
-from silo.errors import Expired, NotAllowed
+from silo.errors import Expired, NotAllowed, ParameterError
+from silo.protocols.secagg import graph_plan
 
 TWO_PARTY_WORDS: Final = "with two members each learns the other's input"
 EVERY_MEMBER: Final = "*"
+PRIVACY_BITS: Final = 40
+_DRAWS: Final = 1000
 
 Digest = bytes | str
 Overflow = Literal["refuse", "saturate"]
@@ -70,14 +74,15 @@ class SumTerms:
     ) -> SumTerms:
         """Fill in what is not given: t = floor(2n/3) + 1, at most n; one colluder (none of two); cohort = t.
 
-        On a graph of degree k the threshold counts neighbours, k/3 rounded up (at least 2), and the cohort is
+        On a graph of degree k the threshold counts neighbours: the least that keeps 2^-40 against `colluders`
+        for 1,000 draws of the graph (k/3 rounded up, at least 2, where nothing does). The cohort is then
         floor(2n/3) + 1 all the same.
         """
         quorum = min(count, 2 * count // 3 + 1)
-        if threshold is None:
-            threshold = quorum if graph == "complete" else max(2, -(-graph // 3))
         if colluders is None:
             colluders = 1 if count > 2 else 0
+        if threshold is None:
+            threshold = quorum if graph == "complete" else _graph_threshold(count, graph, colluders)
         if minimum_cohort is None:
             minimum_cohort = max(quorum, threshold) if graph == "complete" else quorum
         return cls(
@@ -98,6 +103,19 @@ class SumTerms:
     def degree(self) -> int:
         """The degree of the mask graph; 0 stands for the complete one."""
         return 0 if self.graph == "complete" else self.graph
+
+
+def _graph_threshold(count: int, degree: int, colluders: int) -> int:
+    for threshold in range(2, degree + 1):
+        try:
+            found = graph_plan.check(
+                count, degree, threshold, Fraction(colluders, count), Fraction(0), draws=_DRAWS
+            )
+        except ParameterError:
+            break  # the charter's own check says what is wrong with such a graph
+        if found.privacy_bits >= PRIVACY_BITS:
+            return threshold
+    return max(2, -(-degree // 3))
 
 
 @dataclass(frozen=True, slots=True)

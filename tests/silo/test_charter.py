@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 import re
+import types
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from silo.charter import TWO_PARTY_WORDS, Charter, Relay, SumTerms, file
+from silo.charter import TWO_PARTY_WORDS, Charter, Relay, SumTerms, checks, file
 from silo.charter.show import leakage, show, summary
 from silo.errors import ChangedAfterSigning, CharterError, Expired, NotAllowed, NotSigned
 from silo.identity import Identity
@@ -327,3 +328,20 @@ def test_a_large_graph(people: dict[str, Identity], tmp_path: Path) -> None:
         charter(many, sum=terms(12, graph=6, blinded=True))
     with pytest.raises(CharterError, match="even degree"):
         charter(many, sum=terms(12, graph=12))
+
+
+def test_a_mask_graph_that_is_too_weak_is_refused_with_its_bits() -> None:
+    for degree, threshold, holds in ((36, 11, True), (36, 4, False), (8, 3, False)):
+        wanted = SumTerms.for_members(100, graph=degree, threshold=threshold, colluders=10)
+        if holds:
+            checks.check_sum(_figures(100, wanted))
+        else:
+            with pytest.raises(CharterError, match="bits of privacy"):
+                checks.check_sum(_figures(100, wanted))
+    assert SumTerms.for_members(100, graph=36, colluders=10).threshold == 11
+
+
+def _figures(members: int, wanted: SumTerms) -> Any:
+    """What the check of a sum looks at, without the certificates of a hundred members."""
+    tasks = (types.SimpleNamespace(name="t", rounds=50, rows=10),)
+    return types.SimpleNamespace(members=tuple(range(members)), sum=wanted, tasks=tasks)
