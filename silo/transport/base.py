@@ -65,7 +65,11 @@ class Patience:
 
 @dataclass(slots=True)
 class Traffic:
-    """What one endpoint sent and received; bytes are WebSocket payload, headers and resends included."""
+    """What one endpoint sent and received; bytes are WebSocket payload, headers and resends included.
+
+    `payload_*` are the messages' own bytes; `per_party` both directions with each neighbour. A
+    relay's figures include what it routes. `resent` counts frames.
+    """
 
     frames_sent: int = 0
     bytes_sent: int = 0
@@ -75,6 +79,17 @@ class Traffic:
     resent: int = 0
     reconnects: int = 0
     per_party: dict[str, int] = field(default_factory=dict)
+
+    def sent(self, party: str, size: int) -> None:
+        """Count one frame to `party`, `size` bytes."""
+        self.frames_sent += 1
+        self.bytes_sent += size
+        self.per_party[party] = self.per_party.get(party, 0) + size
+
+    def received(self, party: str, size: int) -> None:
+        """Count one frame from `party`."""
+        self.bytes_received += size
+        self.per_party[party] = self.per_party.get(party, 0) + size
 
 
 class Endpoint(ABC):

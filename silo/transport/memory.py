@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 
 from silo.crypto.rng import SystemRng
-from silo.crypto.rng import SystemRng
 from silo.transport.base import (
     Buffer,
     Delivery,
@@ -112,6 +111,8 @@ class MemoryEndpoint(Endpoint):
         self._hub._deliver(self.name, recipient, payload)
 
     def receive(self, timeout: float | None) -> Event | None:
+        if self._left and self._events.empty():
+            raise TransportError(f"{self.name} has left: join again")
         try:
             return self._events.get(timeout=timeout)
         except queue.Empty:
