@@ -24,7 +24,7 @@ class Settings:
 
     length: int = 10**7
     repeats: int = 11
-    slow_repeats: int = 7
+    slow_repeats: int = 11
     """For sides that take seconds."""
 
     @classmethod

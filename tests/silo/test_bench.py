@@ -122,7 +122,15 @@ def test_every_benchmark_named_is_there() -> None:
 
 
 def test_the_bars_of_the_masked_sum(fake_flower: Path) -> None:
-    rows = [found for part in secagg.MEASUREMENTS for found in part(SMALL)]
+    parts = (
+        secagg.masking_against_keystream,
+        secagg.two_threads,
+        secagg.step_against_flower,
+        secagg.upload_bytes,
+        secagg.secret_sharing,
+    )
+    assert {*parts} <= {*secagg.MEASUREMENTS}
+    rows = [found for part in parts for found in part(SMALL)]
     assert [(found.bound, found.direction) for found in rows] == [
         (1.5, "at most"),
         (1.5, "at most"),
