@@ -1,0 +1,1 @@
+"""How frames travel over one WebSocket: their form, numbers, login, and the tasks that move them."""
