@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from silo.protocols.codec import AtMostParties, Code, Count, Message, Name, Text
-from silo.protocols.errors import ProtocolAborted, TooFewParties
+from silo.protocols.errors import GivenUp, ProtocolAborted, TooFewParties
 
 
 class Lost(Message, frozen=True):
@@ -29,6 +29,8 @@ class Abort(Message, frozen=True):
         missing = [f"{one.name} ({one.code})" if one.code else one.name for one in self.lost]
         if self.code == TooFewParties.code:
             return TooFewParties(self.required, self.present, self.step, missing)
+        if self.code == GivenUp.code:
+            return GivenUp(f"the round went on without {', '.join(missing) or 'this member'}")
         return ProtocolAborted(
             f"the aggregator ended this round [{self.code}] in the step {self.step}"
             + (f"; lost: {', '.join(missing)}" if missing else "")

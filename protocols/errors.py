@@ -87,6 +87,12 @@ class TooFewParties(ProtocolAborted):
         )
 
 
+class GivenUp(ProtocolAborted):
+    """The round went on without this member: it was silent, late, or broke a rule."""
+
+    code = "SILO-215"
+
+
 class UnlikeTerms(ProtocolAborted):
     """The members do not ask for the same collective: another shape, model, charter or step."""
 

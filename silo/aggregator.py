@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -15,11 +16,11 @@ from silo.driver import Drive, Seat, Watch
 from silo.protocols import rollcall
 from silo.protocols.control import Abort, Lost
 from silo.protocols.envelope import EVERYBODY, Buffer, Opened, open_frame
-from silo.protocols.errors import ProtocolViolation, TooFewParties, UnlikeTerms
+from silo.protocols.errors import GivenUp, ProtocolViolation, TooFewParties
 from silo.protocols.rollcall import Begin, Present
 from silo.protocols.step import Outgoing
 from silo.sums import aggregator_role
-from silo.transport.base import Delivery
+from silo.transport.base import Delivery, TransportError
 
 _TICK = 0.2
 _PUBLIC = "signed"
@@ -145,16 +146,14 @@ class Aggregator:
             rollcall.compare(said)
             round_ = Round(self.charter, self.session, self.last_round, said)
             if round_.sums:
-                where = round_.bearings()
-                drive = Drive(self.seat, where, self.charter.keys, aside=is_rollcall)
+                drive = Drive(self.seat, round_.bearings(), self.charter.keys, aside=is_rollcall)
                 survivors = tuple(sorted(drive.run(aggregator_role(round_, threads=self.threads))))
                 self._tell(drive, set(drive.lost), None)
-        except UnlikeTerms as unlike:
-            problem = unlike  # every member compares for itself and needs no word from here
         except SiloError as ended:
             problem = ended
-            drive = drive or Drive(self.seat, round_.bearings(), self.charter.keys)
-            self._tell(drive, set(who), ended)
+            # Without a drive nothing was begun: every member finds the same fault in the roll call for itself.
+            if drive is not None:
+                self._tell(drive, set(who), ended)
         lost = dict(drive.lost) if drive else {}
         self.told(
             Finished(self.last_round, begin_tag(said), survivors, lost, problem, time.monotonic() - begun)
@@ -162,10 +161,11 @@ class Aggregator:
 
     def _tell(self, drive: Drive, names: set[str], problem: SiloError | None) -> None:
         """Tell members that the round is over for them; they may be gone already."""
-        lost = tuple(Lost(name, code) for name, code in sorted(drive.lost.items()))
         few = problem if isinstance(problem, TooFewParties) else None
+        codes = {name: self.seat.gone.get(name, "") for name in (few.missing if few else ())} | drive.lost
+        lost = tuple(Lost(name, code) for name, code in sorted(codes.items()))
         abort = Abort(
-            problem.code if problem else "SILO-215",
+            problem.code if problem else GivenUp.code,
             few.step if few else "the round",
             few.required if few else 0,
             few.present if few else (),
@@ -173,7 +173,8 @@ class Aggregator:
         )
         here = tuple(sorted(name for name in names if name not in self.seat.gone))
         if here:
-            self.seat.send(Outgoing(here, abort, "signed", public=True), drive.bearings)
+            with contextlib.suppress(TransportError):  # whoever cannot be told sees that nothing comes
+                self.seat.send(Outgoing(here, abort, "signed", public=True), drive.bearings)
 
 
 def begin_tag(said: dict[str, Present]) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from silo.charter import Charter
 from silo.crypto import labels
 from silo.crypto.errors import ParameterError
+from silo.crypto.ring import Ring
 from silo.protocols.envelope import Bearings
 from silo.protocols.errors import TooFewParties
 from silo.protocols.rollcall import Present, Term
@@ -54,13 +55,17 @@ class Round:
     def parameters(self) -> Parameters:
         """The sum's parameters: the charter's, and the length that the members agreed on."""
         terms = self.charter.sum
+        words = length(self.agreed.terms)
+        most = max(task.bytes for task in self.charter.tasks)
+        if words * Ring.of(terms.bits).wire_bytes > most:
+            raise ParameterError(f"{words} values are more than the {most} bytes that the charter allows")
         return Parameters(
             parties=len(self.charter.names),
             threshold=terms.threshold,
             minimum_cohort=terms.minimum_cohort,
             colluders=terms.colluders,
             bits=terms.bits,
-            length=length(self.agreed.terms),
+            length=words,
             blinded=terms.blinded,
             degree=terms.degree,
             binding=self.binding(),
