@@ -1,4 +1,4 @@
-"""The same exchange with the masks off: encode, upload, add, send back. For comparison only; no charter names it."""
+"""The same exchange with the masks off: encode, upload, add, send back. No charter names it."""
 
 from __future__ import annotations
 

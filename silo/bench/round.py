@@ -134,7 +134,7 @@ def _main(role: str, folder: str, *figures: str) -> None:
     if role == _RELAY:
         _serve(Path(folder))
     else:
-        print(json.dumps(_take_part(Path(folder), role, *map(int, figures))))  # noqa: T201
+        print(json.dumps(_take_part(Path(folder), role, *map(int, figures))))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from silo.bench import Measurement, Row, Settings, flower_peer
 from silo.bench.flower_peer import CLIP, EXAMPLES, MAX_WEIGHT, NoFlower, Peer
 from silo.bench.machine import usable_cores
 from silo.bench.measure import Run, Timing, alternate, timed
+from silo.bench.round import secure_mean_over_the_relay
 from silo.crypto import prg, shamir
 from silo.crypto.masking import Plain, Seeds
 from silo.crypto.ring import FixedPoint, Ring
@@ -209,6 +210,7 @@ MEASUREMENTS: Final[tuple[Measurement, ...]] = (
     step_against_flower,
     upload_bytes,
     secret_sharing,
+    secure_mean_over_the_relay,
 )
 
 
