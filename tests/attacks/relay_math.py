@@ -1,4 +1,4 @@
-"""What a malicious aggregator computes outside the protocol: it takes the masks that it can off what it was sent.
+"""What a malicious aggregator computes outside the protocol: it takes off all masks that it can open.
 
 The attacks are shown to work where the one check that stops them is taken out; otherwise a test of the check
 would also pass if the attack never had a chance.

@@ -1,4 +1,4 @@
-"""One round that can be stopped before any message of the aggregator, so that an attack can take its place."""
+"""One round that can be stopped before any message of the aggregator: an attack takes its place."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STAGES = ("directory", "reveals", "delivery", "survivors", "votes", "result", "e
 
 
 class Scene:
-    """Members that wait for the aggregator's next message; `told` is what an honest one would send to each."""
+    """Members that wait for the aggregator; `told` is what an honest one would send to each."""
 
     def __init__(self, fed: Federation, until: str = "directory", silent: Iterable[str] = ()) -> None:
         self.fed, self.context = fed, fed.context
