@@ -44,6 +44,8 @@ class State:
                     )
                 parameters = {key: loaded[key] for key in like}
                 position, done = int(loaded[_POSITION]), int(loaded[_ROUND])
+        except ParameterError:
+            raise
         except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as problem:
             raise ParameterError(f"a checkpoint cannot be read ({type(problem).__name__})") from None
         for key, value in parameters.items():
