@@ -153,6 +153,19 @@ def open_frame(
     return Opened(header.sender, message, receipt, frame)
 
 
+def claimed_protocol(frame: Buffer) -> str:
+    """The protocol that a frame claims to belong to, "" if it is no frame; nothing of it is trusted."""
+    view = memoryview(frame)
+    start = len(_MAGIC) + 2
+    if len(view) < start or bytes(view[: len(_MAGIC)]) != _MAGIC:
+        return ""
+    length = min(int.from_bytes(view[len(_MAGIC) : start], "big"), _MAX_HEADER)
+    try:
+        return codec.decode(Header, bytes(view[start : start + length]), sender="", round=0).protocol
+    except MalformedMessage:
+        return ""
+
+
 def read_header(receipt: Receipt, came_from: str, round: int) -> Header:
     """Decode the header of a receipt, without trusting it."""
     return codec.decode(Header, receipt.header, sender=came_from, round=round)

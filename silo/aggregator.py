@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from silo.agreement import Round, session_id
 from silo.charter import Charter
@@ -15,7 +14,7 @@ from silo.crypto.errors import SiloError
 from silo.driver import Drive, Seat, Watch
 from silo.protocols import rollcall
 from silo.protocols.control import Abort, Lost
-from silo.protocols.envelope import EVERYBODY, Buffer, Opened, open_frame
+from silo.protocols.envelope import EVERYBODY, Opened, claimed_protocol, open_frame
 from silo.protocols.errors import GivenUp, ProtocolViolation, TooFewParties
 from silo.protocols.rollcall import Begin, Present
 from silo.protocols.step import Outgoing
@@ -109,7 +108,7 @@ class Aggregator:
         return expected
 
     def _take(self, delivery: Delivery) -> None:
-        if not is_rollcall(delivery.payload):
+        if claimed_protocol(delivery.payload) != rollcall.PROTOCOL:
             self.seat.note(delivery, "?", b"", "late")
             return
         try:
@@ -146,12 +145,12 @@ class Aggregator:
             rollcall.compare(said)
             round_ = Round(self.charter, self.session, self.last_round, said)
             if round_.sums:
-                drive = Drive(self.seat, round_.bearings(), self.charter.keys, aside=is_rollcall)
+                drive = Drive(self.seat, round_.bearings(), self.charter.keys)
                 survivors = tuple(sorted(drive.run(aggregator_role(round_, threads=self.threads))))
                 self._tell(drive, set(drive.lost), None)
         except SiloError as ended:
             problem = ended
-            # Without a drive nothing was begun: every member finds the same fault in the roll call for itself.
+            # Without a drive nothing was begun: each member finds the same fault in the roll call for itself.
             if drive is not None:
                 self._tell(drive, set(who), ended)
         lost = dict(drive.lost) if drive else {}
@@ -180,9 +179,3 @@ class Aggregator:
 def begin_tag(said: dict[str, Present]) -> str:
     """The tag of a round, for people."""
     return next(iter(said.values())).tag
-
-
-def is_rollcall(payload: Buffer) -> bool:
-    """Whether a frame claims to belong to a roll call; nothing of it is trusted."""
-    head: Any = bytes(payload[:64])
-    return rollcall.PROTOCOL.encode() in head

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from silo.crypto.signing import SigningKey
+from silo.protocols import private, rollcall
 from silo.protocols.codec import Message
 from silo.protocols.control import Abort
-from silo.protocols.envelope import EVERYBODY, Bearings, Opened, open_frame, seal
+from silo.protocols.envelope import EVERYBODY, Bearings, Opened, claimed_protocol, open_frame, seal
 from silo.protocols.errors import ProtocolAborted, ProtocolViolation, ReplayedMessage
 from silo.protocols.step import Inbox, Outgoing, Role, Step, Wait
 from silo.transport.base import Delivery, Endpoint, Patience, Presence, Reset
@@ -23,6 +24,9 @@ from silo.transport.base import Delivery, Endpoint, Patience, Presence, Reset
 R = TypeVar("R")
 _TICK = 0.2
 _TRANSCRIPT = 4096
+_EARLY = 4096
+_OUT_OF_TURN = frozenset({rollcall.PROTOCOL, private.PROTOCOL})
+"""Protocols whose messages may come while another's are waited for: they are kept for their turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +84,7 @@ class Seat:
     transcript: deque[Received] = field(default_factory=lambda: deque(maxlen=_TRANSCRIPT))
     gone: dict[str, str] = field(default_factory=dict)
     departures: Counter[str] = field(default_factory=Counter)
-    _early: deque[Delivery] = field(default_factory=deque)
+    _early: deque[Delivery] = field(default_factory=lambda: deque(maxlen=_EARLY))
 
     def send(self, outgoing: Outgoing, bearings: Bearings) -> Opened[Message]:
         """Seal one message, and send it to each of its recipients; returns it as sent."""
@@ -144,7 +148,6 @@ class Drive:
     seat: Seat
     bearings: Bearings
     keys: Mapping[str, bytes]
-    aside: Callable[[bytes | bytearray | memoryview], bool] = lambda _: False
     lost: dict[str, str] = field(default_factory=dict)
     _before: Counter[str] = field(init=False)
 
@@ -181,6 +184,8 @@ class Drive:
     def _wait(self, wait: Wait) -> dict[str, Opened[Any]]:
         inbox: dict[str, Opened[Any]] = {}
         start = time.monotonic()
+        for delivery in self.seat.early():
+            self._receive(delivery, wait, inbox)
         shown: tuple[str, ...] | None = None
         while True:
             missing = tuple(sorted(wait.senders - inbox.keys() - self.lost.keys()))
@@ -189,9 +194,9 @@ class Drive:
                 self.seat.watch(Watch(self.bearings.round, wait.name, missing, tuple(sorted(inbox))))
             if not missing:
                 return inbox
-            delivery = self.seat.next(_TICK)
-            if delivery is not None:
-                self._receive(delivery, wait, inbox)
+            came = self.seat.next(_TICK)
+            if came is not None:
+                self._receive(came, wait, inbox)
             self._give_up(missing, start)
 
     def _give_up(self, missing: tuple[str, ...], start: float) -> None:
@@ -206,7 +211,8 @@ class Drive:
                 self.lost[name] = "SILO-305"
 
     def _receive(self, delivery: Delivery, wait: Wait, inbox: dict[str, Opened[Any]]) -> None:
-        if self.aside(delivery.payload):
+        claimed = claimed_protocol(delivery.payload)
+        if claimed != self.bearings.protocol and claimed in _OUT_OF_TURN:
             self.seat.set_aside(delivery)
             return
         aborts = (

@@ -19,7 +19,6 @@ import numpy as np
 
 from silo.protocols.secagg.vector import Total
 
-
 _LARGEST: Final = 4 * 1024 * 1024
 
 

@@ -17,7 +17,14 @@ from silo.protocols import codec
 from silo.protocols.secagg import client
 from silo.protocols.secagg.context import Context
 
-State = client.Advertising | client.Revealing | client.Sharing | client.Uploading | client.Voting | client.Finishing
+State = (
+    client.Advertising
+    | client.Revealing
+    | client.Sharing
+    | client.Uploading
+    | client.Voting
+    | client.Finishing
+)
 _KINDS: Final[dict[str, type[Any]]] = {
     kind.__name__: kind
     for kind in (
