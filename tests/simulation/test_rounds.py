@@ -122,7 +122,8 @@ def test_an_honest_round_has_no_problem() -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=3000)
+@pytest.mark.timeout(1500)
+@settings(max_examples=1500)
 @given(st.lists(lie, max_size=10), st.lists(fault, max_size=8), st.sampled_from([0, 6]), st.booleans())
 def test_a_relay_that_lies_for_long(
     lies: list[Operation], faults: list[Operation], degree: int, blinded: bool
