@@ -84,6 +84,8 @@ class Seat:
     transcript: deque[Received] = field(default_factory=lambda: deque(maxlen=_TRANSCRIPT))
     gone: dict[str, str] = field(default_factory=dict)
     departures: Counter[str] = field(default_factory=Counter)
+    epoch: str = ""
+    """The relay process in which the present work began; the caller sets it."""
     _early: deque[Delivery] = field(default_factory=lambda: deque(maxlen=_EARLY))
 
     def send(self, outgoing: Outgoing, bearings: Bearings) -> Opened[Message]:
@@ -119,7 +121,8 @@ class Seat:
                 self.departures[event.party] += 1
             elif event.state == "present":
                 self.gone.pop(event.party, None)
-        elif isinstance(event, Reset):
+        elif isinstance(event, Reset) and event.epoch != self.epoch:
+            # Of a restart before this work began nothing is lost: what was in flight was older.
             self._early.clear()
             raise RelayRestarted("the relay was restarted in the middle of a round; this round is lost")
         return None
@@ -193,11 +196,20 @@ class Drive:
                 shown = missing
                 self.seat.watch(Watch(self.bearings.round, wait.name, missing, tuple(sorted(inbox))))
             if not missing:
+                self._require_one(wait, inbox)
                 return inbox
             came = self.seat.next(_TICK)
             if came is not None:
                 self._receive(came, wait, inbox)
             self._give_up(missing, start)
+
+    def _require_one(self, wait: Wait, inbox: Inbox) -> None:
+        """Who waits for one party only cannot go on without it. Raises `ProtocolAborted`."""
+        if len(wait.senders) == 1 and not inbox:
+            (name,) = wait.senders
+            raise ProtocolAborted(
+                f"{name} was given up [{self.lost[name]}] while {wait.name} was waited for: ask there why"
+            )
 
     def _give_up(self, missing: tuple[str, ...], start: float) -> None:
         now = time.monotonic()

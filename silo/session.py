@@ -140,7 +140,8 @@ class Session:
         """Say what this member is about to do and learn who does the same; nothing is compared yet."""
         endpoint = self.seat.endpoint
         relay = self.charter.relay
-        session = session_id(self.charter, endpoint.epoch)
+        self.seat.epoch = endpoint.epoch
+        session = session_id(self.charter, self.seat.epoch)
         here = rollcall.bearings(self.charter.digest, session)
         present = Present(tag, self.position, terms, state, self.channel_key.public)
         limit = OVERHEAD + len(self.charter.names) * rollcall.PRESENT_LIMIT
