@@ -19,6 +19,7 @@ import numpy as np
 
 from silo.agreement import Round
 from silo.crypto.errors import ParameterError
+from silo.errors import UpdateReused
 from silo.protocols import rollcall
 from silo.protocols.errors import OutOfStep, ProtocolAborted
 from silo.protocols.rollcall import Term
@@ -110,6 +111,7 @@ class _Run:
         self._adopt(self.state)
         self._meet()
         failures = 0
+        spent = b""
         fresh = True
         while self.state.round < self.algorithm.rounds:
             if fresh:
@@ -123,6 +125,12 @@ class _Run:
                 failures = 0
             except OutOfStep:
                 raise
+            except UpdateReused:
+                # It left in a failed round of an earlier process: train on, as after any failed round.
+                local = learner.digest(self.own.parameters())
+                if local == spent:
+                    raise
+                spent, fresh = local, False
             except ProtocolAborted as problem:
                 failures += 1
                 self.done.failed.append(str(problem))
