@@ -55,6 +55,9 @@ class SumTerms:
     changed_cohort: ChangedCohort
     two_party: str
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "clip", float(self.clip))
+
     @classmethod
     def for_members(
         cls,
@@ -125,6 +128,11 @@ class Times:
     reconnect: float = 15.0
     silence: float = 30.0
     work: float = 3600.0
+
+    def __post_init__(self) -> None:
+        # 10 and 10.0 are the same time, and must not give two digests.
+        for name in ("reconnect", "silence", "work"):
+            object.__setattr__(self, name, float(getattr(self, name)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,18 @@
 """What each hospital runs; the members agreed on this file, byte by byte.
 
-    silo join hospital_script.py --charter charter.toml --identity keys/mercy -- mercy.npz out.npz logistic
+silo join hospital_script.py --charter charter.toml --identity keys/mercy -- mercy.npz out.npz logistic
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import silo
-from silo.demo import data, models
+from silo.demo import data, learners
+from silo.demo.recorded import Recorded
 from silo.demo.settings import SETTINGS
 
 
@@ -22,7 +22,7 @@ def run(session: silo.Session, rows: str, out: str, model: str, settings: str) -
     chosen = SETTINGS[settings]
     moments = silo.moments(session, hospital.train_x)
     train_x, test_x = moments.apply(hospital.train_x), moments.apply(hospital.test_x)
-    own = models.Recorded(models.make(model, train_x.shape[1], chosen))
+    own = Recorded(learners.make(model, train_x.shape[1], chosen))
     rounds: list[dict[str, float]] = []
     trained = silo.train(
         session,
@@ -32,8 +32,13 @@ def run(session: silo.Session, rows: str, out: str, model: str, settings: str) -
         checkpoint_path=Path(out).with_suffix(".checkpoint"),
         on_round=lambda report: rounds.append({"round": report.round, "seconds": report.seconds}),
     )
-    correct = models.predict(own.learner, test_x) == hospital.test_y
+    correct = learners.predict(own.learner, test_x) == hospital.test_y
     arrays = {f"parameter:{key}": value for key, value in trained.parameters.items()}
     arrays |= {"correct": correct, "sent": np.array(own.sent), "mean": moments.mean, "std": moments.std}
-    np.savez(out, allow_pickle=False, **arrays)  # type: ignore[arg-type]
-    return {"hospital": session.me, "rounds": rounds, "failed": trained.failed, "accuracy": float(correct.mean())}
+    np.savez(out, allow_pickle=False, **arrays)
+    return {
+        "hospital": session.me,
+        "rounds": rounds,
+        "failed": trained.failed,
+        "accuracy": float(correct.mean()),
+    }

@@ -24,7 +24,9 @@ ROWS: Final = 1000
 _SHOWN: Final = 400
 
 
-def run(folder_of_data: Path | None, *, model: str, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
+def run(
+    folder_of_data: Path | None, *, model: str, folder: Path, tell: Callable[[str], None]
+) -> dict[str, Any]:
     """Run the demo in `folder`; returns what `--json` prints. Raises `SiloError`."""
     begun = time.monotonic()
     dataset = data.load(folder_of_data)
@@ -87,7 +89,9 @@ def _progress(rounds: int, tell: Callable[[str], None]) -> Callable[[dict[str, A
         if round_["tag"] == "train/round":
             done[0] += 1
             if done[0] % 5 == 0 or done[0] == rounds:
-                tell(f"round {done[0]} of {rounds}: {len(round_['survivors'])} hospitals, {round_['seconds']:.3f} s")
+                tell(
+                    f"round {done[0]} of {rounds}: {len(round_['survivors'])} hospitals, {round_['seconds']:.3f} s"
+                )
 
     return on_round
 

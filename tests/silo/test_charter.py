@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from silo.charter import TWO_PARTY_WORDS, Charter, Relay, SumTerms, checks, file
+from silo.charter import TWO_PARTY_WORDS, Charter, Relay, SumTerms, Times, checks, file
 from silo.charter.show import leakage, show, summary
 from silo.errors import ChangedAfterSigning, CharterError, Expired, NotAllowed, NotSigned
 from silo.identity import Identity
@@ -345,3 +345,8 @@ def _figures(members: int, wanted: SumTerms) -> Any:
     """What the check of a sum looks at, without the certificates of a hundred members."""
     tasks = (types.SimpleNamespace(name="t", rounds=50, rows=10),)
     return types.SimpleNamespace(members=tuple(range(members)), sum=wanted, tasks=tasks)
+
+
+def test_whole_seconds_and_clips_read_back_as_the_same_charter(people: dict[str, Identity]) -> None:
+    made = charter(people, sum=replace(terms(len(MEMBERS)), clip=4), time=Times(reconnect=10, silence=20, work=120))
+    assert reread(made).digest == made.digest

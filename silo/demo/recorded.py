@@ -1,4 +1,4 @@
-"""The models of the demo, and a wrapper that remembers what a hospital really sent."""
+"""A wrapper that remembers what a hospital really sent."""
 
 from __future__ import annotations
 
