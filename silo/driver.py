@@ -24,7 +24,7 @@ from silo.transport.base import Delivery, Endpoint, Patience, Presence, Reset
 R = TypeVar("R")
 _TICK = 0.2
 _TRANSCRIPT = 4096
-_EARLY = 4096
+_EARLY = 4
 _OUT_OF_TURN = frozenset({rollcall.PROTOCOL, private.PROTOCOL})
 """Protocols whose messages may come while another's are waited for: they are kept for their turn."""
 
@@ -86,7 +86,9 @@ class Seat:
     departures: Counter[str] = field(default_factory=Counter)
     epoch: str = ""
     """The relay process in which the present work began; the caller sets it."""
-    _early: deque[Delivery] = field(default_factory=lambda: deque(maxlen=_EARLY))
+    recorded: int = 0
+    """Bytes told to `record` so far."""
+    _early: dict[str, deque[Delivery]] = field(default_factory=dict)
 
     def send(self, outgoing: Outgoing, bearings: Bearings) -> Opened[Message]:
         """Seal one message, and send it to each of its recipients; returns it as sent."""
@@ -107,6 +109,7 @@ class Seat:
                     sealed.receipt.digest,
                 )
             )
+            self.recorded += len(sealed.frame)
             self.endpoint.send(to, sealed.frame)
         return sealed
 
@@ -128,12 +131,12 @@ class Seat:
         return None
 
     def set_aside(self, delivery: Delivery) -> None:
-        """Keep a frame that came before its time."""
-        self._early.append(delivery)
+        """Keep a frame that came before its time; of each party the last few only."""
+        self._early.setdefault(delivery.sender, deque(maxlen=_EARLY)).append(delivery)
 
     def early(self) -> list[Delivery]:
         """Take all frames that were set aside."""
-        taken = list(self._early)
+        taken = [delivery for kept in self._early.values() for delivery in kept]
         self._early.clear()
         return taken
 
@@ -249,6 +252,11 @@ class Drive:
                 )
             if isinstance(opened.message, Abort):
                 raise opened.message.as_error()
+            if opened.sender not in wait.senders or opened.sender in self.lost:
+                self.seat.note(
+                    delivery, type(opened.message).__name__, opened.receipt.digest, "not asked for"
+                )
+                return
             if opened.sender in inbox:
                 self.seat.note(delivery, type(opened.message).__name__, opened.receipt.digest, "repeated")
                 return

@@ -75,8 +75,9 @@ def script_digest(path: str | Path) -> bytes:
 def open_session(
     charter: Charter, identity: Identity, task: Task, endpoint: Endpoint, *, threads: int | None = None
 ) -> Session:
-    """A session over an endpoint, with journal, outbox and results in the identity's folder."""
-    home = identity.directory
+    """A session over an endpoint; journal, outbox and results are in the identity's folder, under state."""
+    home = identity.directory / "state"
+    home.mkdir(mode=0o700, exist_ok=True)
     journal = Journal.open(home / "journal.db")
     outbox = Outbox.open(home / "outbox.db", identity.name)
 

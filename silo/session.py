@@ -30,7 +30,7 @@ from silo.driver import Drive, Seat
 from silo.errors import Expired, NotAllowed
 from silo.identity import Identity
 from silo.journal import Journal
-from silo.outbox import Outbox
+from silo.outbox import LINK, Outbox
 from silo.protocols import rollcall
 from silo.protocols.envelope import EVERYBODY, OVERHEAD, Opened, open_frame
 from silo.protocols.errors import InconsistentSets, ProtocolAborted, ProtocolViolation
@@ -332,9 +332,30 @@ class Session:
             self.results.clear()
         try:
             self.seat.endpoint.leave(code)
+            self._account_for_link()
         finally:
             self.outbox.close()
             self.journal.close()
+
+    def _account_for_link(self) -> None:
+        """Write down what the link itself sent, the goodbye included, and seal the outbox.
+
+        Frames that were recorded and did not leave, because the relay was lost, stay recorded.
+        """
+        endpoint = self.seat.endpoint
+        own = endpoint.traffic.bytes_sent - self.seat.recorded
+        if own > 0:
+            session = session_id(self.charter, endpoint.epoch)
+            self.outbox.record(
+                session=session,
+                round=max(0, self.journal.last_round(session)),
+                recipient=self.charter.relay.name,
+                kind=LINK,
+                protection="transport",
+                size=own,
+                digest=hashlib.sha256(b"").digest(),
+            )
+        self.outbox.seal_head(self._identity)
 
     def __enter__(self) -> Session:
         return self

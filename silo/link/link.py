@@ -35,6 +35,8 @@ class Link:
     waiting_bytes: int = 0
     resent: int = 0
     received: int = 0
+    parted: bool = False
+    """Whether the goodbye has left: nothing is said after it, so that both ends count the same bytes."""
     _sent: int = 0
     _kept: deque[tuple[int, bytes]] = field(default_factory=deque)
     _kept_bytes: int = 0
@@ -77,6 +79,7 @@ class Link:
         elif isinstance(first, Bye):
             frame = frames.bye(self._sent, first.code)
             self.waiting.popleft()
+            self.parted = True
         else:
             piece = first.payload[first.sent : first.sent + frames.CHUNK]
             frame = frames.data(self._sent, len(first.payload), first.name, piece)
@@ -117,7 +120,7 @@ class Link:
 
     def ack_due(self, *, now: bool = False) -> bytes | None:
         """An acknowledgement, when enough frames have come since the last (or any, with `now`)."""
-        if not self._unacknowledged or (self._unacknowledged < ACK_EVERY and not now):
+        if self.parted or not self._unacknowledged or (self._unacknowledged < ACK_EVERY and not now):
             return None
         self._unacknowledged = 0
         return frames.ack(self.received)

@@ -282,7 +282,8 @@ class MemberEndpoint(Endpoint):
         silence = self._patience.silence
         while True:
             await asyncio.sleep(max(0.05, min(5.0, silence / 4)))
-            await self._send(socket, frames.ALIVE)
+            if not self._link.parted:
+                await self._send(socket, frames.ALIVE)
             if time.monotonic() - self._heard > silence:
                 return
 

@@ -172,9 +172,11 @@ class RelayServer:
 
     async def _admit(self, socket: ServerConnection) -> _Member | None:
         nonce = SystemRng().bytes(32)
-        await socket.send(self._door.greeting(self.epoch, nonce))
+        greeting = self._door.greeting(self.epoch, nonce)
+        await socket.send(greeting)
+        raw = await socket.recv(decode=False)
         message = login.load(
-            await socket.recv(decode=False),
+            raw,
             "version",
             "name",
             "charter",
@@ -190,6 +192,8 @@ class RelayServer:
             await socket.send(login.refusal(str(reason)))
             return None
         member = self._members[name]
+        member.traffic.bytes_sent += len(greeting)
+        member.traffic.bytes_received += len(raw)
         link_id = bytes.fromhex(message["link"])
         resumed = member.link_id == link_id and member.state != "gone"
         if member.away is not None:
@@ -206,16 +210,15 @@ class RelayServer:
             member.link, member.link_id = Link(self._max_message), link_id
         parties: dict[str, State] = {m.name: m.state for m in self._members.values() if m is not member}
         member.heard = time.monotonic()
-        await socket.send(
-            self._door.welcome(
-                message,
-                epoch=self.epoch,
-                nonce=nonce,
-                received=member.link.received,
-                resumed=resumed,
-                parties={**parties, self._door.relay: "present"},
-            )
+        welcome = self._door.welcome(
+            message,
+            epoch=self.epoch,
+            nonce=nonce,
+            received=member.link.received,
+            resumed=resumed,
+            parties={**parties, self._door.relay: "present"},
         )
+        await self._send(member, socket, welcome)
         self._set(member, "present")
         return member
 

@@ -91,6 +91,7 @@ class Site:
     time: Times = field(default_factory=lambda: Times(reconnect=2.0, silence=4.0, work=60.0))
     terms: dict[str, Any] = field(default_factory=dict)
     made: dict[str, datetime] = field(default_factory=dict)
+    days: dict[str, int] = field(default_factory=dict)
     unsigned: tuple[str, ...] = ()
     passphrases: dict[str, str] = field(default_factory=dict)
     rows: int = 1000
@@ -106,6 +107,7 @@ class Site:
                 passphrase=self.passphrases.get(name),
                 rng=rng,
                 now=self.made.get(name, now),
+                days=self.days.get(name, 5000),
             )
             for name in (*self.names, "relay")
         }
@@ -161,10 +163,12 @@ class Site:
         """Start `silo ARGUMENTS`."""
         return self.spawn(name, "-m", "silo", *arguments, **options)
 
-    def relay(self, *, program: tuple[str, ...] = ("-m", "silo"), ready: bool = True) -> Process:
+    def relay(
+        self, *, program: tuple[str, ...] = ("-m", "silo"), ready: bool = True, **options: Any
+    ) -> Process:
         """Start the relay and wait until it listens."""
         arguments = ("relay", "--charter", str(self.charter_path), "--identity", str(self.keys("relay")))
-        process = self.spawn("relay", *program, *arguments, "--host", "127.0.0.1", "--json")
+        process = self.spawn("relay", *program, *arguments, "--host", "127.0.0.1", "--json", **options)
         (self.home / "relay.pid").write_text(str(process.child.pid))
         if ready:
             wait_until(
