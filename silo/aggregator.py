@@ -71,6 +71,8 @@ class Aggregator:
             self._take(delivery)
         shown: tuple[str, ...] | None = None
         while not self.stop.is_set():
+            if not self._waiting:
+                start = time.monotonic()  # nobody waits for the others yet
             expected = self._expected(start)
             missing = tuple(sorted(expected - self._waiting.keys()))
             if missing != shown:
@@ -84,7 +86,9 @@ class Aggregator:
             if not expected and self._seen:
                 if self.once:
                     return None
+                # The next run begins: everybody is awaited again, whatever became of them in the last.
                 self._seen.clear()
+                self.seat.gone.clear()
             departures = dict(self.seat.departures)
             came = self.seat.next(_TICK)
             for name, count in self.seat.departures.items():
