@@ -118,3 +118,11 @@ class Endpoint(ABC):
     @abstractmethod
     def leave(self, code: str = "") -> None:
         """Flush, say goodbye with a code, close; a second time changes nothing."""
+
+
+def freeze(payload: Buffer) -> memoryview:
+    """A flat read-only view; what somebody could still write to is copied."""
+    view = memoryview(payload)
+    if not view.readonly or not view.c_contiguous:
+        return memoryview(view.tobytes())
+    return view if view.format == "B" and view.ndim == 1 else view.cast("B")

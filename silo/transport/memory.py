@@ -18,6 +18,7 @@ from silo.transport.base import (
     State,
     Traffic,
     TransportError,
+    freeze,
 )
 
 Tamper = Callable[[str, str, bytes], list[bytes] | None]
@@ -72,7 +73,7 @@ class Hub:
                 seat._events.put(Presence(name, state, code))
 
     def _deliver(self, sender: str, recipient: str, payload: Buffer) -> None:
-        sent: list[Buffer] = [payload]
+        sent: list[Buffer] = [freeze(payload)]
         if self._tamper is not None:
             changed = self._tamper(sender, recipient, bytes(payload))
             if changed is not None:
@@ -84,7 +85,7 @@ class Hub:
             for one in sent:
                 seat.traffic.bytes_received += len(one)
                 seat.traffic.payload_received += len(one)
-                seat._events.put(Delivery(sender, memoryview(one).toreadonly()))
+                seat._events.put(Delivery(sender, freeze(one)))
 
 
 class MemoryEndpoint(Endpoint):

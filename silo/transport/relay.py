@@ -32,6 +32,7 @@ from silo.transport.base import (
     State,
     Traffic,
     TransportError,
+    freeze,
 )
 from silo.transport.errors import (
     CertificateExpired,
@@ -43,8 +44,7 @@ from silo.transport.errors import (
 )
 from silo.transport.websocket import MAX_MESSAGE
 from silo.transport.wire import frames, login
-from silo.transport.wire.backlog import freeze
-from silo.transport.wire.carrier import OPTIONS, Carrier, NotedServer, receive_login, refuse
+from silo.transport.wire.carrier import OPTIONS, Carrier, NotedServer, linger, receive_login, refuse
 from silo.transport.wire.dial import QUIET
 from silo.transport.wire.frames import Challenge, Login, Reason, Welcome
 from silo.transport.wire.inbox import LIMIT, Inbox
@@ -193,6 +193,7 @@ class RelayServer:
             if link is not None:
                 link.close()
             seat.backlog.fail(TransportError("the relay was stopped: start it again"))
+        await linger()
 
     async def _goodbye(self, code: str) -> None:
         for seat in self.seats:
@@ -392,9 +393,7 @@ class _Refusal(Exception):
 
 
 def _note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Say in one line what the library would say in a traceback: mostly handshakes that strangers began."""
+    """Say in one line what the library would say in a traceback."""
     problem = context.get("exception")
-    if isinstance(problem, ssl.SSLError):
-        _log.warning("a connection was refused in the TLS handshake: %s", problem.reason or "unknown")
-    elif problem is not None and not isinstance(problem, OSError):
+    if problem is not None and not isinstance(problem, OSError):
         _log.error("an error on the network's thread: %s", type(problem).__name__)

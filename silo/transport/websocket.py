@@ -28,6 +28,7 @@ from silo.transport.base import (
     State,
     Traffic,
     TransportError,
+    freeze,
 )
 from silo.transport.errors import (
     CertificateExpired,
@@ -42,8 +43,8 @@ from silo.transport.errors import (
 )
 from silo.transport.wire import frames, login
 from silo.transport.wire.assembly import Assembly
-from silo.transport.wire.backlog import Backlog, freeze
-from silo.transport.wire.carrier import Carrier, NotedClient, receive_login
+from silo.transport.wire.backlog import Backlog
+from silo.transport.wire.carrier import Carrier, NotedClient, linger, receive_login
 from silo.transport.wire.dial import Address, Interrupted, dial
 from silo.transport.wire.frames import Bye, Challenge, Data, Login, News, Numbered, Refused, Welcome
 from silo.transport.wire.inbox import LIMIT, Inbox
@@ -52,7 +53,7 @@ from silo.transport.wire.login import Credentials, Verify
 
 MAX_MESSAGE = 2 << 30
 _FIRST_DELAY, _LAST_DELAY = 0.1, 2.0
-_ATTEMPT = 10.0
+_ATTEMPT, _SHORTEST = 10.0, 0.05
 
 
 class WebSocketEndpoint(Endpoint):
@@ -200,6 +201,7 @@ class WebSocketEndpoint(Endpoint):
             self._fail(defect)
         finally:
             self._link.close()
+            await linger()
 
     def _fail(self, failure: TransportError) -> None:
         self._failure = failure
@@ -216,7 +218,7 @@ class WebSocketEndpoint(Endpoint):
         while True:
             left = until - time.monotonic()
             try:
-                if left > 0:
+                if left > _SHORTEST:
                     async with asyncio.timeout(min(_ATTEMPT, left)):
                         await self._attempt()
                     return
@@ -319,7 +321,10 @@ class WebSocketEndpoint(Endpoint):
     async def _stay(self) -> None:
         """Move frames over the connection that was made until it ends."""
         connection = self._connection
-        if connection is None or self._over:
+        if connection is None:
+            return
+        if self._over:
+            await _close(connection, at_once=False)
             return
         carrier = Carrier(
             connection, self._link, self.traffic, self._relay, self._patience.silence, self._take

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 
-from silo.transport.base import Buffer
 from silo.transport.errors import Stalled
 
 
@@ -41,11 +40,3 @@ class Backlog:
         with self._changed:
             self._error = self._error or error
             self._changed.notify_all()
-
-
-def freeze(payload: Buffer) -> memoryview:
-    """A flat read-only view; what somebody could still write to is copied."""
-    view = memoryview(payload)
-    if not view.readonly or not view.c_contiguous:
-        return memoryview(view.tobytes())
-    return view if view.format == "B" and view.ndim == 1 else view.cast("B")

@@ -206,5 +206,11 @@ async def receive_login(connection: Noted, traffic: Traffic, party: str) -> fram
     return frames.decode_login(raw)
 
 
+async def linger() -> None:
+    """Give transports that were aborted the turns of the loop that they need to close their sockets."""
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+
 def _nothing() -> None:
     pass
