@@ -22,6 +22,33 @@ KEY_BYTES: Final = 32
 _LONGEST: Final = 255 * 32
 
 
+_P: Final = 2**255 - 19
+_SMALL_ORDER: Final = frozenset(
+    {
+        0,
+        1,
+        _P - 1,
+        325606250916557431795983626356110631294008115727848805560023387167927233504,
+        39382357235489614581723060781553021112529911719440698176882885853963445705823,
+    }
+)
+"""The u-coordinates of order 1, 2, 4 and 8 on the curve and its twist."""
+
+
+def require_public(public: bytes) -> None:
+    """Refuse an X25519 public key of another length, written non-canonically, or of small order.
+
+    A point has then one spelling only, and no pair agrees on what everybody can compute. Raises `ParameterError`.
+    """
+    if len(public) != KEY_BYTES:
+        raise ParameterError(f"an X25519 public key has {KEY_BYTES} bytes, not {len(public)}")
+    u = int.from_bytes(public, "little")
+    if u >= _P:
+        raise ParameterError("an X25519 public key is not written canonically")
+    if u in _SMALL_ORDER:
+        raise ParameterError("an X25519 public key has small order: everybody knows what it agrees on")
+
+
 @final
 class AgreementKey:
     """An X25519 private key."""

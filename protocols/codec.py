@@ -21,15 +21,17 @@ class Message(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
 
 MAX_PARTIES = 4096
-Name = Annotated[str, Meta(min_length=1, max_length=32, pattern="^[a-z0-9][a-z0-9-]*$")]
+Name = Annotated[str, Meta(min_length=1, max_length=32, pattern=r"\A[a-z0-9][a-z0-9-]*\Z")]
 Bytes32 = Annotated[bytes, Meta(min_length=32, max_length=32)]
 Bytes33 = Annotated[bytes, Meta(min_length=33, max_length=33)]
 Bytes64 = Annotated[bytes, Meta(min_length=64, max_length=64)]
 Short = Annotated[bytes, Meta(max_length=1024)]
 Note = Annotated[bytes, Meta(max_length=512)]
-Text = Annotated[str, Meta(max_length=512)]
+# Received text is shown to people: no control characters, and none that hide or turn what follows.
+_SHOWN = r"\A[^\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*\Z"
+Text = Annotated[str, Meta(max_length=512, pattern=_SHOWN)]
 Count = Annotated[int, Meta(ge=0, le=2**62)]
-Code = Annotated[str, Meta(max_length=16, pattern="^(SILO-[0-9]{3})?$")]
+Code = Annotated[str, Meta(max_length=16, pattern=r"\A(SILO-[0-9]{3})?\Z")]
 AtMostParties = Meta(max_length=MAX_PARTIES)
 AtMostTerms = Meta(max_length=4096)
 Frames = Annotated[tuple[bytes, ...], AtMostParties]

@@ -144,7 +144,7 @@ def open_frame(
     if kind is None:
         raise UnexpectedMessage(
             "a message of another kind",
-            culprits=(header.sender,),
+            culprits=_either(came_from, header.sender),
             round=here,
             expected=sorted(kinds),
             found=header.kind,
@@ -187,9 +187,10 @@ def verify_receipt(
     try:
         signing.verify(key, labels.ENVELOPE, receipt.header + receipt.digest, receipt.signature)
     except InvalidSignature:
-        culprits = (header.sender,) if came_from in ("", header.sender) else (came_from, header.sender)
         raise BadSignature(
-            f"the signature of a {header.kind} does not verify", culprits=culprits, round=bearings.round
+            f"the signature of a {header.kind} does not verify",
+            culprits=_either(came_from, header.sender),
+            round=bearings.round,
         ) from None
     if (header.session, header.round) != (bearings.session, bearings.round):
         raise ReplayedMessage(
@@ -202,11 +203,16 @@ def verify_receipt(
     if (header.protocol, header.parameters) != (bearings.protocol, bearings.parameters):
         raise UnexpectedMessage(
             f"a {header.kind} under other parameters",
-            culprits=(header.sender,),
+            culprits=_either(came_from, header.sender),
             round=bearings.round,
             expected=f"{bearings.protocol} {bearings.parameters.hex()[:8]}",
             found=f"{header.protocol} {header.parameters.hex()[:8]}",
         )
+
+
+def _either(came_from: str, signer: str) -> tuple[str, ...]:
+    """Who could have put a frame where it does not belong: whoever handed it over, or its signer."""
+    return (signer,) if came_from in ("", signer) else (came_from, signer)
 
 
 def _split(frame: Buffer, came_from: str, round: int) -> tuple[Receipt, Header, memoryview]:

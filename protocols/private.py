@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from silo.crypto import aead, labels
-from silo.crypto.errors import DecryptionFailed
+from silo.crypto.errors import DecryptionFailed, ParameterError
 from silo.crypto.keys import AgreementKey
 from silo.crypto.rng import Rng
 from silo.crypto.secret import Secret
 from silo.protocols.codec import Message
 from silo.protocols.envelope import OVERHEAD, Bearings
-from silo.protocols.errors import MalformedMessage
+from silo.protocols.errors import MalformedMessage, UnexpectedMessage
 
 PROTOCOL: Final = "private"
 EXTRA: Final = OVERHEAD + aead.OVERHEAD + 64
@@ -57,7 +57,12 @@ class Pair:
     def _key(self, sender: str, recipient: str) -> tuple[Secret, bytes]:
         where = self.bearings
         info = labels.bind(labels.CHANNEL, where.parameters, where.session, where.round, sender, recipient)
-        return self.own.agree(self.peer_key, info), info
+        try:
+            return self.own.agree(self.peer_key, info), info
+        except ParameterError as problem:
+            raise UnexpectedMessage(
+                f"its channel key cannot be used: {problem}", culprits=(self.peer,), round=where.round
+            ) from None
 
 
 def bearings(charter: bytes, session: bytes, round: int) -> Bearings:

@@ -204,7 +204,7 @@ class Drive:
             came = self.seat.next(_TICK)
             if came is not None:
                 self._receive(came, wait, inbox)
-            self._give_up(missing, start)
+            self._give_up(missing, start, 2 if len(wait.senders) == 1 else 1)
 
     def _require_one(self, wait: Wait, inbox: Inbox) -> None:
         """Who waits for one party only cannot go on without it. Raises `ProtocolAborted`."""
@@ -214,7 +214,8 @@ class Drive:
                 f"{name} was given up [{self.lost[name]}] while {wait.name} was waited for: ask there why"
             )
 
-    def _give_up(self, missing: tuple[str, ...], start: float) -> None:
+    def _give_up(self, missing: tuple[str, ...], start: float, times: int) -> None:
+        """Count silent parties as lost. The relay is given `work` twice: it may wait once for somebody else."""
         now = time.monotonic()
         for name in missing:
             if name in self.seat.gone or self.seat.departures[name] != self._before[name]:
@@ -222,7 +223,7 @@ class Drive:
                 self.lost[name] = self.seat.gone.get(name, "SILO-302")
             elif now - max(start, self.seat.endpoint.progress(name)) > self.seat.patience.silence:
                 self.lost[name] = "SILO-304"
-            elif now - start > self.seat.patience.work:
+            elif now - start > times * self.seat.patience.work:
                 self.lost[name] = "SILO-305"
 
     def _receive(self, delivery: Delivery, wait: Wait, inbox: dict[str, Opened[Any]]) -> None:

@@ -33,7 +33,8 @@ class Masking:
     """Pairwise masks with dropout recovery: `silo.protocols.secagg`."""
 
     def member(self, round: Round, me: str, plain: Plain, *, rng: Rng, threads: int) -> MemberRole:
-        return secagg.member(round.context(), me, plain, rng=rng, threads=threads)
+        receives = round.charter.receives(me)
+        return secagg.member(round.context(), me, plain, rng=rng, receives=receives, threads=threads)
 
     def aggregator(self, round: Round, *, threads: int) -> AggregatorRole:
         receivers = frozenset(name for name in round.charter.names if round.charter.receives(name))

@@ -80,9 +80,10 @@ def flatten(value: Any) -> tuple[Layout, tuple[Array, ...]]:
     entries: list[Entry] = []
     arrays: list[Array] = []
     for key, one in named.items():
-        if not isinstance(key, str) or (isinstance(value, Mapping) and not 1 <= len(key) <= 400):
+        bare = not isinstance(value, Mapping)
+        if not bare and not (isinstance(key, str) and 1 <= len(key) <= 400 and key.isprintable()):
             raise ParameterError(
-                f"the keys of a collective are strings of 1 to 400 characters, not {key!r:.40}"
+                f"the keys of a collective are strings of 1 to 400 printable characters, not {key!r:.40}"
             )
         array, tensor = _array(one, key)
         entries.append(Entry(key, array.shape, tensor))

@@ -275,10 +275,10 @@ class Finishing(Once):
     blind: Secret | None
     agreed: Agreed
 
-    def finish(self, message: Result, *, threads: int = 1) -> Total | None:
-        """Read the sum, or None where the charter gives this member none. Raises `ProtocolViolation`."""
+    def finish(self, message: Result, *, receives: bool = True, threads: int = 1) -> Total | None:
+        """Read the sum; None where the charter gives this member none (`receives`). Raises `ProtocolViolation`."""
         self._fresh()
-        if len(message.payload) == 0:
+        if not receives:
             self._spend()
             return None
         blinds: tuple[Secret, ...] = ()

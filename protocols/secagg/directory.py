@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from silo.crypto import labels
-from silo.crypto.keys import AgreementKey, derive
+from silo.crypto.errors import ParameterError
+from silo.crypto.keys import AgreementKey, derive, require_public
 from silo.crypto.secret import Secret
 from silo.protocols.errors import InconsistentSets, TooFewParties, UnexpectedMessage
 from silo.protocols.secagg.context import Context, by_name
@@ -32,6 +33,8 @@ def read(context: Context, message: Directory) -> Advertised:
     if len(opened) < context.parameters.fewest:
         missing = [name for name in context.roster if name not in opened]
         raise TooFewParties(context.parameters.fewest, opened, "the key directory", missing)
+    for name, one in opened.items():
+        check(context, name, one.message)
     keys = [key for one in opened.values() for key in (one.message.mask_key, one.message.share_key)]
     if len(set(keys)) != len(keys):
         twice = [
@@ -43,6 +46,15 @@ def read(context: Context, message: Directory) -> Advertised:
     digests = {name: one.receipt.digest for name, one in opened.items()}
     digest = hashlib.sha256(context.info(labels.ROSTER, *by_name(digests))).digest()
     return Advertised({name: one.message for name, one in opened.items()}, digest)
+
+
+def check(context: Context, name: str, message: Advertise) -> None:
+    """Refuse an advertised key that is no proper X25519 key, naming its owner. Raises `UnexpectedMessage`."""
+    for key in (message.mask_key, message.share_key):
+        try:
+            require_public(key)
+        except ParameterError as problem:
+            raise UnexpectedMessage(str(problem), culprits=(name,), round=context.round) from None
 
 
 def require_own(context: Context, directory: Advertised, me: str, own: Advertise) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
+from silo.crypto.errors import refuse_pickle
 from silo.protocols.codec import AtMostParties, Bytes32, Bytes33, Frames, Message, Name, Short
 from silo.protocols.envelope import Receipt
 
@@ -62,6 +63,12 @@ class Package(Message, frozen=True):
     seed_share: Bytes33
     key_share: Bytes33
     blind: Short
+
+    def __repr__(self) -> str:
+        return "Package(<secret>)"
+
+    def __reduce__(self) -> Any:
+        refuse_pickle(self)
 
 
 class Upload(Message, frozen=True):

@@ -1,12 +1,13 @@
 """Rebuilding what still masks the sum: seeds of the survivors, mask keys of the lost.
 
-Every rebuilt secret is checked against what its owner advertised. A share that was tampered with is found by
-leaving holders out, one set after the other, as long as enough shares remain; its holder is then named.
+Every rebuilt secret is checked against what its owner advertised. When it does not fit, other sets of holders
+are tried, in an order that a hash decides; a holder whose share does not belong is left out from then on, and
+named. With l liars among m holders a set of t is free of them with probability C(m - l, t) / C(m, t).
 """
 
 from __future__ import annotations
 
-import itertools
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -71,8 +72,10 @@ class _Rebuilding:
         threshold = self.context.parameters.threshold
         if len(shares) < threshold:
             raise TooFewParties(threshold, sorted(shares), f"the recovery of {owner}'s mask")
-        trusted = sorted(shares, key=lambda holder: (holder in self.liars, holder))
-        for chosen in itertools.islice(itertools.combinations(trusted, threshold), _MOST_TRIES):
+        for trial in range(_MOST_TRIES):
+            chosen = tuple(
+                sorted(sorted(shares, key=lambda holder: self._order(trial, owner, holder))[:threshold])
+            )
             try:
                 found = shamir.recover([shares[holder] for holder in chosen], threshold)
             except ParameterError:
@@ -86,6 +89,11 @@ class _Rebuilding:
             round=self.context.round,
         )
 
+    def _order(self, trial: int, owner: str, holder: str) -> tuple[bool, bytes]:
+        """Honest ones first; by name at the first try (their weights are cached), then by a hash."""
+        by = holder.encode() if trial == 0 else hashlib.sha256(f"{trial}/{owner}/{holder}".encode()).digest()
+        return holder in self.liars, by
+
     def _blame(
         self,
         good: tuple[str, ...],
@@ -94,7 +102,7 @@ class _Rebuilding:
         fits: Callable[[Secret], bool],
     ) -> None:
         if good == tuple(sorted(shares))[:threshold]:
-            return
+            return  # the first try: nobody is suspected
         for holder in shares.keys() - set(good) - self.liars:
             trial = [shares[name] for name in (*good[:-1], holder)]
             try:
@@ -112,8 +120,11 @@ def recover(
     shared: frozenset[str],
     agreed: Agreed,
     answers: Mapping[str, Unmasking],
-) -> Seeds:
-    """The streams to take off the sum, signed as their owners added them. Raises as `_Rebuilding.secret`."""
+) -> tuple[Seeds, frozenset[str]]:
+    """The streams to take off the sum, signed as their owners added them, and the holders of wrong shares.
+
+    Raises `TooFewParties`, or `ProtocolViolation` when the shares of a secret do not fit together.
+    """
     seed_shares = _by_owner(context, answers, lambda answer: answer.seed_shares)
     key_shares = _by_owner(context, answers, lambda answer: answer.key_shares)
     rebuilding = _Rebuilding(context)
@@ -143,7 +154,7 @@ def recover(
         for name in sorted(beside):
             mask = keys.pair_mask(context, directory, own, name)
             (plus if name < lost else minus).append(mask)
-    return Seeds(plus=tuple(plus), minus=tuple(minus))
+    return Seeds(plus=tuple(plus), minus=tuple(minus)), frozenset(rebuilding.liars)
 
 
 def _by_owner(

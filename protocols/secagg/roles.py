@@ -21,7 +21,7 @@ AGGREGATE = "signed"
 
 
 def member(
-    context: Context, me: str, plain: Plain, *, rng: Rng, threads: int = 1
+    context: Context, me: str, plain: Plain, *, rng: Rng, receives: bool = True, threads: int = 1
 ) -> Role[tuple[Total | None, frozenset[str]]]:
     """A member: yields steps, returns its sum (or None) and the survivors."""
     n = len(context.roster)
@@ -57,7 +57,7 @@ def member(
     finishing, unmasking = voting.unmask(inbox[context.aggregator].message)
     result_limit = OVERHEAD + 64 + context.parameters.payload_bytes
     inbox = yield Step(to_aggregator(unmasking, UNMASK), wait(Result, result_limit), once="unmask")
-    return finishing.finish(inbox[context.aggregator].message, threads=threads), survivors
+    return finishing.finish(inbox[context.aggregator].message, receives=receives, threads=threads), survivors
 
 
 def aggregator(

@@ -119,6 +119,15 @@ class CollectingKeys(Collecting):
     name = "the key directory"
     kinds = (Advertise,)
 
+    def check(self, opened: Opened[Advertise]) -> None:
+        keys.check(self.context, opened.sender, opened.message)
+        mine = {opened.message.mask_key, opened.message.share_key}
+        others = [one.message for one in self.inbox.values()]
+        if len(mine) < 2 or mine & {key for one in others for key in (one.mask_key, one.share_key)}:
+            raise UnexpectedMessage(
+                "an ephemeral key appears twice", culprits=(opened.sender,), round=self.context.round
+            )
+
     def close_round(self) -> tuple[CollectingReveals | CollectingShares, Directory]:
         """Publish the directory."""
         self._close()
@@ -297,6 +306,8 @@ class CollectingSharesBack(Collecting):
     total: Accumulator
     shared: frozenset[str]
     agreed: Agreed
+    liars: list[str] = field(default_factory=list)
+    """Holders of wrong shares, known once the round is closed; the sum is right without them."""
 
     name = "the unmasking"
     kinds = (Unmasking,)
@@ -317,7 +328,10 @@ class CollectingSharesBack(Collecting):
         """Rebuild what masks the sum, and take it off. Raises `TooFewParties` or `ProtocolViolation`."""
         self._close()
         answers = {name: opened.message for name, opened in self.inbox.items()}
-        seeds = recovery.recover(self.context, self.directory, self.graph, self.shared, self.agreed, answers)
+        seeds, liars = recovery.recover(
+            self.context, self.directory, self.graph, self.shared, self.agreed, answers
+        )
+        self.liars.extend(sorted(liars))
         self.total.unmask(seeds, threads=threads)
         return Result(self.total.payload())
 

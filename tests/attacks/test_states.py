@@ -134,9 +134,6 @@ def test_secrets_keys_shares_and_pairs_show_nothing_and_are_not_copied() -> None
                 copied(thing)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="Package is a plain struct: its repr shows both shares, and it pickles"
-)
 def test_what_a_package_holds_is_not_shown() -> None:
     package = Package(b"s" * 33, b"k" * 33, b"b" * 32)
     assert not any(shows(repr(package), part) for part in (b"s" * 33, b"k" * 33, b"b" * 32))

@@ -119,9 +119,12 @@ def test_a_sum_that_leaves_a_survivor_out_is_refused() -> None:
     s.finish()
 
 
-def test_a_receiver_that_is_given_nothing_gets_nothing() -> None:
+def test_the_relay_does_not_decide_who_receives() -> None:
     s = scene("result")
-    assert s.call("m0000", Result(memoryview(b""))) is None
+    with pytest.raises(ProtocolViolation) as caught:
+        s.call("m0000", Result(memoryview(b"")))
+    assert caught.value.culprits == (RELAY,)
+    assert s.states["m0001"].finish(s.told["m0001"], receives=False) is None
 
 
 def test_the_result_is_exact_at_the_limits_of_the_ring() -> None:

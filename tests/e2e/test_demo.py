@@ -57,6 +57,10 @@ def _check(results: Any) -> None:
     assert abs(results["relay_saw"]["correlation"]) < 0.35
     assert results["rounds_done"] == len(results["rounds"]) == 20
     for kind in ("local", "federated", "pooled"):
-        assert set(results["results"][kind]) == {"mean_client_accuracy", "pooled_test_accuracy", "per_hospital"}
+        assert set(results["results"][kind]) == {
+            "mean_client_accuracy",
+            "pooled_test_accuracy",
+            "per_hospital",
+        }
     for name in results["parties"]:
         assert results["traffic"][name]["up"] > 10_000

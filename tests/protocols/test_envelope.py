@@ -91,7 +91,6 @@ def test_a_frame_for_somebody_else_of_another_kind_or_of_a_stranger() -> None:
         assert caught.value.found == found
 
 
-@pytest.mark.xfail(strict=True, reason="a frame that somebody else handed over blames its signer alone")
 def test_whoever_misplaces_a_signed_frame_is_among_those_blamed() -> None:
     for raw in (frame(Upload(memoryview(b""))), frame(where=Bearings("private", b"p" * 32, b"s" * 32, 7))):
         with pytest.raises(UnexpectedMessage) as caught:
@@ -294,7 +293,6 @@ def test_a_receipt_proves_a_body_that_it_does_not_hold() -> None:
             envelope.verify_receipt(changed, header=header, **check)  # type: ignore[arg-type]
 
 
-@pytest.mark.xfail(strict=True, reason="Text holds any characters, and a frame's unverified kind is quoted")
 @pytest.mark.parametrize("kind", ["\x1b[2Jgone", "two\nlines", "a\rb", "\u202eevil"])
 def test_received_text_cannot_write_on_a_persons_terminal(kind: str) -> None:
     # Nobody has signed this: whoever can hand a frame over could write into another organisation's log.

@@ -76,7 +76,6 @@ def test_a_changed_message_does_not_open(data: st.DataObject) -> None:
     refused(pair("bob", "ann"), Private(memoryview(bytes(raw))))
 
 
-@pytest.mark.xfail(strict=True, reason="a channel key of small order ends in a ParameterError without name")
 @pytest.mark.parametrize("point", [bytes(32), bytes([1]) + bytes(31)])
 def test_a_channel_key_of_small_order_names_its_owner(point: bytes) -> None:
     bad = Pair(pair("bob", "ann").bearings, "bob", "ann", KEYS["bob"], point)

@@ -34,7 +34,10 @@ class Table:
         plains = fed.plains(fed.one_hot())
         self.parties: dict[str, Any] = {RELAY: roles.aggregator(fed.context, **options)}
         for name in fed.names:
-            self.parties[name] = roles.member(fed.context, name, plains[name], rng=fed.rngs[name])
+            receives = name in (options.get("receivers") or fed.names)
+            self.parties[name] = roles.member(
+                fed.context, name, plains[name], rng=fed.rngs[name], receives=receives
+            )
         self.gone = gone
         self.results: dict[str, Any] = {}
         self.steps: dict[str, list[Step]] = {name: [] for name in self.parties}
