@@ -14,6 +14,7 @@ import logging
 import ssl
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -35,18 +36,17 @@ from silo.transport.base import (
     freeze,
 )
 from silo.transport.errors import (
-    CertificateExpired,
     LinkViolation,
     MessageTooLarge,
     PortInUse,
     Stalled,
-    VersionMismatch,
 )
 from silo.transport.websocket import MAX_MESSAGE
 from silo.transport.wire import frames, login
-from silo.transport.wire.carrier import OPTIONS, Carrier, NotedServer, linger, receive_login, refuse
+from silo.transport.wire.carrier import OPTIONS, Carrier, NotedServer, linger, refuse
 from silo.transport.wire.dial import QUIET
-from silo.transport.wire.frames import Challenge, Login, Reason, Welcome
+from silo.transport.wire.door import NEWCOMER, Door, Refusal
+from silo.transport.wire.frames import Challenge, Login, Welcome
 from silo.transport.wire.inbox import LIMIT, Inbox
 from silo.transport.wire.link import WINDOW, Link
 from silo.transport.wire.login import Credentials, Verify
@@ -54,7 +54,7 @@ from silo.transport.wire.seats import Seat, Seats
 
 _log = logging.getLogger("silo.relay")
 _LOGIN_SECONDS = 10.0
-_NEWCOMER = "?"
+_HATCH_SECONDS = 1.0
 
 
 class RelayServer:
@@ -93,16 +93,23 @@ class RelayServer:
         self.seats = Seats(self.name, members.values(), self.inbox, max_message, backlog)
         self.endpoint: Endpoint = RelayEndpoint(self)
         self._ssl = ssl_context
-        self._pins = {login.plain(pin): name for pin, name in members.items()}
         self._credentials = credentials
-        self._verify = verify
-        self._allow_interception = allow_interception
+        self._door = Door(
+            credentials,
+            self.epoch,
+            {login.plain(pin): name for pin, name in members.items()},
+            self.seats,
+            verify,
+            allow_interception,
+            self.traffic,
+        )
         self._window = window
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopping = asyncio.Event()
         self._locks = {name: asyncio.Lock() for name in set(members.values())}
         self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._young: weakref.WeakKeyDictionary[NotedServer, float] = weakref.WeakKeyDictionary()
 
     def start(self) -> None:
         """Listen. Raises `PortInUse`, `CertificateExpired` or `OSError`."""
@@ -165,7 +172,7 @@ class RelayServer:
                 self.port,
                 ssl=self._ssl,
                 server_header=None,
-                create_connection=NotedServer,
+                create_connection=self._accept,  # type: ignore[arg-type]  # any callable serves
                 logger=QUIET,
                 open_timeout=_LOGIN_SECONDS,
                 **OPTIONS,
@@ -184,16 +191,38 @@ class RelayServer:
     async def _shut(self, server: Server) -> None:
         for timer in self._timers.values():
             timer.cancel()
-        stopping = [seat.carrier.stop() for seat in self.seats if seat.carrier is not None]
-        await asyncio.gather(*stopping)
+        carriers = [seat.carrier for seat in self.seats if seat.carrier is not None]
+        for carrier in carriers:
+            with contextlib.suppress(ConnectionClosed, OSError, TimeoutError):
+                async with asyncio.timeout(_HATCH_SECONDS):
+                    await carrier.say_acknowledged()
+        await asyncio.gather(*(carrier.stop() for carrier in carriers))
+        await self._hatch()
         server.close(code=1012)
         await server.wait_closed()
+        await self._hatch()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_HATCH_SECONDS):
+                await asyncio.gather(*(one.wait_closed() for one in list(self._young) if one.made))
         for seat in self.seats:
             link, seat.link = seat.link, None
             if link is not None:
                 link.close()
             seat.backlog.fail(TransportError("the relay was stopped: start it again"))
         await linger()
+
+    def _accept(self, *args: Any, **options: Any) -> NotedServer:
+        connection = NotedServer(*args, **options)
+        self._young[connection] = time.monotonic()
+        return connection
+
+    async def _hatch(self) -> None:
+        """Let handshakes that have just begun come to an end; else their clients would wait for an answer."""
+        until = time.monotonic() + _HATCH_SECONDS
+        while time.monotonic() < until and any(
+            not one.made and until - born < 2 * _HATCH_SECONDS for one, born in list(self._young.items())
+        ):
+            await asyncio.sleep(0.005)
 
     async def _goodbye(self, code: str) -> None:
         for seat in self.seats:
@@ -207,66 +236,18 @@ class RelayServer:
             raise TypeError(f"the library made a {type(connection).__name__}")
         try:
             async with asyncio.timeout(_LOGIN_SECONDS):
-                challenge, asked = await self._admit(connection)
+                challenge, asked = await self._door.admit(connection)
             async with self._locks[asked.name]:
                 carried = await self._seat(connection, challenge, asked)
             await self._carry(*carried)
         except (OSError, ConnectionClosed):
             return
-        except _Refusal as refusal:
+        except Refusal as refusal:
             _log.warning("a connection was refused: %s", refusal.reason)
-            await refuse(connection, refusal.reason, self.traffic, _NEWCOMER)
+            await refuse(connection, refusal.reason, self.traffic, NEWCOMER)
         except Exception:
             _log.exception("an error on the network's thread")
             raise
-
-    async def _admit(self, connection: NotedServer) -> tuple[Challenge, Login]:
-        known = self._recognise(connection)
-        challenge = Challenge(self.epoch, SystemRng().bytes(frames.NONCE), self.name)
-        raw = frames.encode_login(challenge)
-        self.traffic.sent(known or _NEWCOMER, len(raw))
-        await connection.send(raw)
-        asked = await self._ask(connection, known)
-        self._judge(asked, challenge, known)
-        return challenge, asked
-
-    def _recognise(self, connection: NotedServer) -> str:
-        tunnel = connection.transport.get_extra_info("ssl_object")
-        der = tunnel.getpeercert(binary_form=True) if tunnel is not None else None
-        if der is None:
-            if self._allow_interception:
-                return ""
-            raise _Refusal("certificate")
-        name = self._pins.get(login.fingerprint(der))
-        if name is None:
-            raise _Refusal("certificate")
-        try:
-            login.check_valid(der, name)
-        except CertificateExpired:
-            raise _Refusal("expired") from None
-        return name
-
-    async def _ask(self, connection: NotedServer, known: str) -> Login:
-        try:
-            asked = await receive_login(connection, self.traffic, known or _NEWCOMER)
-        except VersionMismatch:
-            raise _Refusal("version") from None
-        except LinkViolation:
-            raise _Refusal("violation") from None
-        if not isinstance(asked, Login):
-            raise _Refusal("violation")
-        return asked
-
-    def _judge(self, asked: Login, challenge: Challenge, known: str) -> None:
-        if asked.name not in self.seats or (known and known != asked.name):
-            raise _Refusal("name")
-        if not hmac.compare_digest(asked.charter, self._credentials.charter):
-            raise _Refusal("charter")
-        try:
-            self._verify(asked.name, login.member_proof(challenge, asked), asked.signature)
-        except Exception:
-            # Whatever the caller's check raises, the member has not shown its key.
-            raise _Refusal("key") from None
 
     async def _seat(
         self, connection: NotedServer, challenge: Challenge, asked: Login
@@ -285,7 +266,7 @@ class RelayServer:
             try:
                 link.resume(asked.received)
             except LinkViolation:
-                raise _Refusal("violation") from None
+                raise Refusal("violation") from None
             self.seats.announce(seat, "present")
         timer = self._timers.pop(seat.name, None)
         if timer is not None:
@@ -384,12 +365,6 @@ class RelayEndpoint(Endpoint):
         if not self._left:
             self._left = True
             self._server.say_goodbye(code)
-
-
-class _Refusal(Exception):
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 def _note(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

@@ -16,7 +16,6 @@ from typing import Literal
 from websockets.exceptions import ConnectionClosed
 
 from silo.crypto.errors import ParameterError
-from silo.crypto.rng import SystemRng
 from silo.transport.base import (
     Buffer,
     Delivery,
@@ -31,23 +30,20 @@ from silo.transport.base import (
     freeze,
 )
 from silo.transport.errors import (
-    CertificateExpired,
-    LinkViolation,
     MessageTooLarge,
     NotAdmitted,
     RelayLost,
     RelaySilent,
     RelayUnreachable,
-    TakenOver,
-    VersionMismatch,
 )
 from silo.transport.wire import frames, login
 from silo.transport.wire.assembly import Assembly
 from silo.transport.wire.backlog import Backlog
-from silo.transport.wire.carrier import Carrier, NotedClient, linger, receive_login
+from silo.transport.wire.carrier import Carrier, NotedClient, linger
 from silo.transport.wire.dial import Address, Interrupted, dial
-from silo.transport.wire.frames import Bye, Challenge, Data, Login, News, Numbered, Refused, Welcome
+from silo.transport.wire.frames import Bye, Data, News, Numbered, Refused, Welcome
 from silo.transport.wire.inbox import LIMIT, Inbox
+from silo.transport.wire.knock import Caller
 from silo.transport.wire.link import WINDOW, Link
 from silo.transport.wire.login import Credentials, Verify
 
@@ -85,9 +81,8 @@ class WebSocketEndpoint(Endpoint):
         self.name = credentials.name
         self.epoch = ""
         self.traffic = Traffic()
-        self._credentials = credentials
         self._relay = relay
-        self._verify = verify
+        self._caller = Caller(credentials, relay, verify, self.traffic)
         self._patience = patience or Patience()
         self._max_message = max_message
         self._window = window
@@ -255,38 +250,11 @@ class WebSocketEndpoint(Endpoint):
     async def _attempt(self) -> None:
         connection = await dial(self._address)
         try:
-            await self._log_in(connection)
+            self._enter(*await self._caller.log_in(connection, self._token, self._link.received))
         except BaseException:
             connection.transport.abort()
             raise
         self._connection = connection
-
-    async def _log_in(self, connection: NotedClient) -> None:
-        challenge = await receive_login(connection, self.traffic, self._relay)
-        if isinstance(challenge, Refused):
-            raise self._refusal(challenge)
-        if not isinstance(challenge, Challenge) or challenge.relay != self._relay:
-            raise NotAdmitted("relay-key")
-        me = self._credentials
-        blank = Login(
-            me.name, me.charter, SystemRng().bytes(frames.NONCE), self._token, self._link.received, b""
-        )
-        signed = login.check_length(me.sign(login.member_proof(challenge, blank)))
-        mine = Login(blank.name, blank.charter, blank.nonce, blank.token, blank.received, signed)
-        raw = frames.encode_login(mine)
-        self.traffic.sent(self._relay, len(raw))
-        await connection.send(raw)
-        answer = await receive_login(connection, self.traffic, self._relay)
-        if isinstance(answer, Refused):
-            raise self._refusal(answer)
-        if not isinstance(answer, Welcome):
-            raise LinkViolation("no answer to the login")
-        try:
-            self._verify(self._relay, login.relay_proof(challenge, mine, answer), answer.signature)
-        except Exception:
-            # Whatever the caller's check raises, the relay has not shown its key.
-            raise NotAdmitted("relay-key") from None
-        self._enter(challenge.epoch.hex(), answer)
 
     def _enter(self, epoch: str, welcome: Welcome) -> None:
         again, self._admitted = self._admitted, True
@@ -305,18 +273,6 @@ class WebSocketEndpoint(Endpoint):
         self.traffic.reconnects += again
         if again:
             self._say("present")
-
-    def _refusal(self, refused: Refused) -> TransportError:
-        match refused.reason:
-            case "version":
-                return VersionMismatch(frames.VERSION, refused.version)
-            case "expired":
-                return CertificateExpired(self.name)
-            case "taken-over":
-                return TakenOver(self.name)
-            case "violation":
-                return LinkViolation("the relay says that this side did not keep them")
-        return NotAdmitted(refused.reason)
 
     async def _stay(self) -> None:
         """Move frames over the connection that was made until it ends."""
@@ -357,7 +313,7 @@ class WebSocketEndpoint(Endpoint):
 
     def _take(self, frame: Numbered | Refused, size: int) -> None:
         if isinstance(frame, Refused):
-            raise self._refusal(frame)
+            raise self._caller.refusal(frame)
         ticket = self._link.admit(frame, size)
         if ticket is None:
             return

@@ -44,9 +44,14 @@ class NotedClient(ClientConnection):
 
 
 class NotedServer(ServerConnection):
-    """A server's connection that notes when bytes came."""
+    """A server's connection that notes when bytes came, and whether TLS stands."""
 
     heard = 0.0
+    made = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.made = True
+        super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
         self.heard = time.monotonic()

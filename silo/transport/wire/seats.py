@@ -62,7 +62,7 @@ class Seats:
     def __getitem__(self, name: str) -> Seat:
         return self._seats[name]
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         return name in self._seats
 
     def __iter__(self) -> Iterator[Seat]:
