@@ -86,10 +86,10 @@ def save(path: Path, hospital: Hospital) -> None:
 def read(path: Path) -> Hospital:
     """Read what `save` wrote. Raises `ParameterError`."""
     try:
-        with np.load(path, allow_pickle=False) as loaded:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as loaded:
             name = str(loaded["name"][()])
             parts = [np.asarray(loaded[part], np.float64) for part in _PARTS]
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as problem:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as problem:
         raise ParameterError(
             f"{path} cannot be read as a hospital's rows ({type(problem).__name__}): let the demo write it anew"
         ) from None
