@@ -1,1 +1,0 @@
-"""The relay's WebSocket link: frames, numbering, login, and both of its ends."""
