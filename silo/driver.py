@@ -110,7 +110,8 @@ class Seat:
                 )
             )
             self.recorded += len(sealed.frame)
-            self.endpoint.send(to, sealed.frame)
+            # Read-only, so that no transport needs a copy of its own for each recipient.
+            self.endpoint.send(to, memoryview(sealed.frame).toreadonly())
         return sealed
 
     def next(self, timeout: float) -> Delivery | None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from silo import expiry
 from silo.charter import Charter, Task
+from silo.crypto import labels, signing
 from silo.driver import Left, Seat
 from silo.errors import NotAllowed, ParameterError
 from silo.identity import Identity
@@ -20,7 +22,8 @@ from silo.session import Session
 from silo.transport.base import Endpoint, Patience
 
 if TYPE_CHECKING:
-    from silo.link.server import RelayServer
+    from silo.transport.relay import RelayServer
+    from silo.transport.wire.login import Credentials
 
 _log = logging.getLogger("silo")
 
@@ -116,31 +119,53 @@ def max_message(charter: Charter) -> int:
 
 
 def _dial(charter: Charter, identity: Identity) -> Endpoint:
-    from silo.link.login import Pass
-    from silo.link.member import Address, MemberEndpoint
+    from silo.transport.websocket import WebSocketEndpoint
 
     relay = charter.relay
-    inspected = relay.allow_interception
-    pins = () if inspected else (relay.card.certificate,)
-    pin = None if inspected else hashlib.sha256(relay.card.der).digest()
-    address = Address(relay.url, identity.ssl_client_context(pins), pin)
-    own = Pass(identity.name, identity.signing, charter.digest, relay.name, relay.card.key)
-    return MemberEndpoint(address, own, patience(charter), max_message=max_message(charter))
+    pins = () if relay.allow_interception else (relay.card.certificate,)
+    return WebSocketEndpoint(
+        relay.url,
+        credentials=_credentials(charter, identity),
+        relay=relay.name,
+        pin=relay.card.certificate_fingerprint,
+        verify=_verifier(charter),
+        ssl_context=identity.ssl_client_context(pins),
+        patience=patience(charter),
+        allow_interception=relay.allow_interception,
+        max_message=max_message(charter),
+    )
 
 
 def listen(charter: Charter, identity: Identity, host: str, port: int) -> RelayServer:
-    """The relay's server for a charter. Raises `PortInUse`."""
-    from silo.link.login import Door
-    from silo.link.server import RelayServer
+    """The relay's server for a charter, not yet listening."""
+    from silo.transport.relay import RelayServer
 
-    door = Door(identity.name, identity.signing, charter.digest, charter.keys)
-    certificates = {hashlib.sha256(card.der).digest(): card.name for card in charter.members}
     return RelayServer(
         host,
         port,
-        identity.ssl_server_context([card.certificate for card in charter.members]),
-        door,
-        None if charter.relay.allow_interception else certificates,
-        patience(charter),
+        ssl_context=identity.ssl_server_context([card.certificate for card in charter.members]),
+        members={card.certificate_fingerprint: card.name for card in charter.members},
+        credentials=_credentials(charter, identity),
+        verify=_verifier(charter),
+        patience=patience(charter),
+        allow_interception=charter.relay.allow_interception,
         max_message=max_message(charter),
     )
+
+
+def _credentials(charter: Charter, identity: Identity) -> Credentials:
+    from silo.transport.wire.login import Credentials
+
+    def sign(message: bytes) -> bytes:
+        return identity.sign(labels.LINK_LOGIN, message)
+
+    return Credentials(identity.name, charter.digest, sign, identity.card.certificate)
+
+
+def _verifier(charter: Charter) -> Callable[[str, bytes, bytes], None]:
+    keys = {**charter.keys, charter.relay.name: charter.relay.card.key}
+
+    def verify(name: str, message: bytes, signature: bytes) -> None:
+        signing.verify(keys[name], labels.LINK_LOGIN, message, signature)
+
+    return verify

@@ -67,7 +67,8 @@ class Patience:
 class Traffic:
     """What one endpoint sent and received; bytes are WebSocket payload, headers and resends included.
 
-    `payload_*` are the messages' own bytes; `per_party` both directions with each neighbour. A
+    `payload_*` are the messages' own bytes; `per_party` both directions with each neighbour,
+    `from_party` one. A
     relay's figures include what it routes. `resent` counts frames.
     """
 
@@ -79,6 +80,7 @@ class Traffic:
     resent: int = 0
     reconnects: int = 0
     per_party: dict[str, int] = field(default_factory=dict)
+    from_party: dict[str, int] = field(default_factory=dict)
 
     def sent(self, party: str, size: int) -> None:
         """Count one frame to `party`, `size` bytes."""
@@ -89,6 +91,7 @@ class Traffic:
     def received(self, party: str, size: int) -> None:
         """Count one frame from `party`."""
         self.bytes_received += size
+        self.from_party[party] = self.from_party.get(party, 0) + size
         self.per_party[party] = self.per_party.get(party, 0) + size
 
 

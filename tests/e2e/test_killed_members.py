@@ -34,7 +34,7 @@ def fault(step: str, when: str) -> tuple[str, int]:
     """The fault that hits the second round of training, and the size of the model that it needs."""
     nth = 3 if step == "Present" else 2  # one more roll call comes before the first round
     large = (step, when) == ("Upload", "during")
-    return f"kill={step}:{when}:{nth}" + (":3" if large else ""), LARGE if large else 0
+    return f"kill={step}:{when}:{nth}" + (":2" if large else ""), LARGE if large else 0
 
 
 def counted(step: str, when: str) -> bool:

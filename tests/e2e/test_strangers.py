@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from silo import expiry
+from silo.crypto import labels, signing
 from silo.crypto.rng import SystemRng
 from silo.identity import Identity
-from silo.join import max_message
-from silo.link.login import Door, Pass
-from silo.link.member import Address, MemberEndpoint
-from silo.link.server import RelayServer
 from silo.relay import Relay
 from silo.transport.base import Patience
 from silo.transport.errors import NotAdmitted, PinMismatch, TransportError
+from silo.transport.relay import RelayServer
+from silo.transport.websocket import WebSocketEndpoint
+from silo.transport.wire.login import Credentials
 from tests.e2e.conftest import Found
 from tests.e2e.site import MEMBERS, Site
 
@@ -42,13 +42,30 @@ def stranger(site: Site, name: str) -> Identity:
     )
 
 
-def dial(site: Site, name: str, *, tls: Identity, pen: Identity, charter: bytes = b"") -> MemberEndpoint:
+def verify(site: Site) -> Any:
+    keys = {**site.charter.keys, "relay": site.charter.relay.card.key}
+    return lambda name, message, signature: signing.verify(keys[name], labels.LINK_LOGIN, message, signature)
+
+
+def credentials(site: Site, name: str, pen: Identity, charter: bytes = b"") -> Credentials:
+    return Credentials(
+        name, charter or site.charter.digest, lambda message: pen.sign(labels.LINK_LOGIN, message)
+    )
+
+
+def dial(site: Site, name: str, *, tls: Identity, pen: Identity, charter: bytes = b"") -> WebSocketEndpoint:
     """Dial as `name`, with one identity's certificate and one's signing key."""
     card = site.charter.relay.card
-    pin = hashlib.sha256(card.der).digest()
-    address = Address(site.charter.relay.url, tls.ssl_client_context([card.certificate]), pin)
-    own = Pass(name, pen.signing, charter or site.charter.digest, "relay", card.key)
-    return MemberEndpoint(address, own, BRIEF, max_message=max_message(site.charter))
+    return WebSocketEndpoint(
+        site.charter.relay.url,
+        credentials=credentials(site, name, pen, charter),
+        relay="relay",
+        pin=card.certificate_fingerprint,
+        verify=verify(site),
+        ssl_context=tls.ssl_client_context([card.certificate]),
+        patience=BRIEF,
+        proxy=None,
+    )
 
 
 def test_a_certificate_outside_the_charter_gets_no_connection(site: Site, relay: Relay) -> None:
@@ -56,15 +73,15 @@ def test_a_certificate_outside_the_charter_gets_no_connection(site: Site, relay:
     with pytest.raises(TransportError):
         dial(site, TRIO[0], tls=stranger(site, TRIO[0]), pen=own)
     assert relay.server.endpoint.parties()[TRIO[0]] == "awaited"
-    assert relay.server.traffic(TRIO[0]).bytes_received == 0
+    assert TRIO[0] not in relay.server.traffic.from_party
     dial(site, TRIO[0], tls=own, pen=own).leave()  # the door itself is open
 
 
 @pytest.mark.parametrize(
     ("name", "tls", "pen", "reason"),
     [
-        (TRIO[0], TRIO[1], TRIO[0], "certificate"),
-        (TRIO[0], TRIO[1], TRIO[1], "key"),
+        (TRIO[0], TRIO[1], TRIO[0], "name"),
+        (TRIO[0], TRIO[1], TRIO[1], "name"),
         (TRIO[0], TRIO[0], "stranger", "key"),
         ("stranger", TRIO[0], TRIO[0], "name"),
         ("relay", TRIO[0], TRIO[0], "name"),
@@ -90,10 +107,16 @@ def test_another_charter_is_refused(site: Site, relay: Relay) -> None:
 def test_a_relay_with_another_certificate_is_not_spoken_to(site: Site) -> None:
     """Somebody who took over the relay's address: members stop before they say anything."""
     false, own = stranger(site, "relay"), site.people[TRIO[0]]
-    door = Door("relay", false.signing, site.charter.digest, site.charter.keys)
-    cards = [card.certificate for card in site.charter.members]
-    context = false.ssl_server_context(cards)
-    server = RelayServer("127.0.0.1", site.port, context, door, None, BRIEF, max_message=1 << 20)
+    cards = site.charter.members
+    server = RelayServer(
+        "127.0.0.1",
+        site.port,
+        ssl_context=false.ssl_server_context([card.certificate for card in cards]),
+        members={card.certificate_fingerprint: card.name for card in cards},
+        credentials=credentials(site, "relay", false),
+        verify=verify(site),
+        patience=BRIEF,
+    )
     server.start()
     try:
         with pytest.raises(PinMismatch):
@@ -102,7 +125,7 @@ def test_a_relay_with_another_certificate_is_not_spoken_to(site: Site) -> None:
         assert process.end() == 2
         (line,) = process.last_lines
         assert line.startswith("error [SILO-312]: ")
-        assert server.traffic(TRIO[0]).bytes_received == 0
+        assert not server.traffic.from_party
     finally:
         server.stop()
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from silo.driver import Seat
-from silo.link import frames
-from silo.link.member import MemberEndpoint
+from silo.transport.wire import frames
+from silo.transport.wire.carrier import Carrier
 
 
 def arrange(want: dict[str, str], mark: Path) -> None:
@@ -32,17 +32,17 @@ class _Fault:
         self.kind, self.when, self.nth, self.piece = kind, when, nth, piece
         self.mark, self.victim = mark, victim
         self.armed = False
-        self.seat_send, self.link_send = Seat.send, MemberEndpoint._send
+        self.seat_send, self.link_send = Seat.send, Carrier._send
         fault = self
 
         def on_message(seat: Seat, outgoing: Any, bearings: Any) -> Any:
             return fault._on_message(seat, outgoing, bearings)
 
-        async def on_frame(endpoint: MemberEndpoint, socket: Any, raw: bytes) -> None:
-            await fault._on_frame(endpoint, socket, raw)
+        async def on_frame(carrier: Carrier, raw: bytes) -> None:
+            await fault._on_frame(carrier, raw)
 
         Seat.send = on_message  # type: ignore[method-assign]
-        MemberEndpoint._send = on_frame  # type: ignore[method-assign]
+        Carrier._send = on_frame  # type: ignore[method-assign]
 
     def _on_message(self, seat: Seat, outgoing: Any, bearings: Any) -> Any:
         if type(outgoing.message).__name__ != self.kind:
@@ -61,12 +61,12 @@ class _Fault:
             self._kill()
         return sent
 
-    async def _on_frame(self, endpoint: MemberEndpoint, socket: Any, raw: bytes) -> None:
+    async def _on_frame(self, carrier: Carrier, raw: bytes) -> None:
         if self.armed and isinstance(frames.decode(raw), frames.Data):
             self.piece -= 1
             if not self.piece:
-                await socket.send(self._half(raw))
-        await self.link_send(endpoint, socket, raw)
+                await carrier.connection.send(self._half(raw))
+        await self.link_send(carrier, raw)
 
     async def _half(self, raw: bytes) -> AsyncIterator[bytes]:
         yield raw[: len(raw) // 2]
