@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -46,7 +48,7 @@ def test_threads_and_parts_do_not_show() -> None:
     whole = masked(Plain((values,), encoder), 32)
     assert np.array_equal(masked(Plain((values,), encoder), 32, threads=3), whole)
     cuts = [0, 5, 6, CHUNK_WORDS + 1, 2 * CHUNK_WORDS, length - 1, length]
-    parts = tuple(values[a:b] for a, b in zip(cuts, cuts[1:], strict=False))
+    parts = tuple(values[a:b] for a, b in itertools.pairwise(cuts))
     assert np.array_equal(masked(Plain(parts, encoder), 32, threads=2), whole)
 
 
