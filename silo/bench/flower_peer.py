@@ -149,7 +149,9 @@ def _step(vector: npt.NDArray[np.float32], seeds: list[bytes]) -> list[bytes]:
     quantized = parameters_addition(quantized, pseudo_rand_gen(own, _MOD_RANGE, shapes))
     for place, seed in enumerate(others):
         mask = pseudo_rand_gen(seed, _MOD_RANGE, shapes)
-        quantized = parameters_addition(quantized, mask) if place % 2 else parameters_subtraction(quantized, mask)
+        quantized = (
+            parameters_addition(quantized, mask) if place % 2 else parameters_subtraction(quantized, mask)
+        )
     return [ndarray_to_bytes(array) for array in parameters_mod(quantized, _MOD_RANGE)]
 
 

@@ -12,7 +12,9 @@ from silo.cli import output
 
 @click.command()
 @click.argument("name", type=click.Choice(["hospitals"]))
-@click.option("--data", type=click.Path(), help="Folder of the UCI heart data.  [default: scikit-learn's set]")
+@click.option(
+    "--data", type=click.Path(), help="Folder of the UCI heart data.  [default: scikit-learn's set]"
+)
 @click.option("--model", type=click.Choice(["logistic", "mlp"]), default="logistic", show_default=True)
 @click.option("--out", type=click.Path(), default="silo-demo", show_default=True, help="Folder to write to.")
 @output.json_option
@@ -52,7 +54,11 @@ def _summary(results: dict[str, Any]) -> str:
     traffic = output.table(
         ["traffic", "up", "down"],
         [
-            [name, output.amount(results["traffic"][name]["up"]), output.amount(results["traffic"][name]["down"])]
+            [
+                name,
+                output.amount(results["traffic"][name]["up"]),
+                output.amount(results["traffic"][name]["down"]),
+            ]
             for name in names
         ],
         right=(1, 2),

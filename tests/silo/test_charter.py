@@ -348,5 +348,7 @@ def _figures(members: int, wanted: SumTerms) -> Any:
 
 
 def test_whole_seconds_and_clips_read_back_as_the_same_charter(people: dict[str, Identity]) -> None:
-    made = charter(people, sum=replace(terms(len(MEMBERS)), clip=4), time=Times(reconnect=10, silence=20, work=120))
+    made = charter(
+        people, sum=replace(terms(len(MEMBERS)), clip=4), time=Times(reconnect=10, silence=20, work=120)
+    )
     assert reread(made).digest == made.digest
