@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from silo.charter import Charter as Charter
     from silo.crypto.errors import SiloError as SiloError
     from silo.identity import Identity as Identity
-    from silo.join import join as join
+    from silo.joining import join as join
     from silo.protocols.errors import ProtocolAborted as ProtocolAborted
     from silo.protocols.errors import ProtocolViolation as ProtocolViolation
     from silo.protocols.errors import TooFewParties as TooFewParties
     from silo.session import Session as Session
-    from silo.simulate import simulate as simulate
+    from silo.simulation import simulate as simulate
     from silo.statistics import moments as moments
     from silo.statistics import standardize as standardize
     from silo.training.fedavg import FedAvg as FedAvg
@@ -36,9 +36,9 @@ _HOMES: Final = {
     "SiloError": "silo.crypto.errors",
     "TWO_PARTY_WORDS": "silo.charter",
     "TooFewParties": "silo.protocols.errors",
-    "join": "silo.join",
+    "join": "silo.joining",
     "moments": "silo.statistics",
-    "simulate": "silo.simulate",
+    "simulate": "silo.simulation",
     "standardize": "silo.statistics",
     "train": "silo.training.fedavg",
 }

@@ -14,7 +14,7 @@ from silo.aggregator import Aggregator, Finished
 from silo.charter import Charter
 from silo.driver import Seat
 from silo.identity import Identity
-from silo.join import listen, patience
+from silo.joining import listen, patience
 from silo.protocols.envelope import Opened
 from silo.protocols.secagg.messages import Upload
 

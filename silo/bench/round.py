@@ -26,7 +26,7 @@ from silo.charter import Charter, Relay, SumTerms, Task
 from silo.crypto.rng import SystemRng
 from silo.errors import ParameterError
 from silo.identity import Identity
-from silo.join import join
+from silo.joining import join
 from silo.relay import Relay as RelayService
 
 _MEMBERS = 5

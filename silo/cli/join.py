@@ -39,7 +39,7 @@ def join(
 
     What `run` returns is printed. Options of the script come behind `--`.
     """
-    from silo.join import join as enter
+    from silo.joining import join as enter
     from silo.progress import Progress
 
     words = output.passphrase(passphrase_env, passphrase_prompt)

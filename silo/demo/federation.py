@@ -22,7 +22,7 @@ from silo.charter import Charter, Relay, SumTerms, Task, Times
 from silo.crypto.errors import SiloError
 from silo.crypto.rng import SystemRng
 from silo.identity import Identity
-from silo.join import script_digest
+from silo.joining import script_digest
 
 RELAY: Final = "relay"
 _LIMIT: Final = 600.0

@@ -14,7 +14,7 @@ from silo.crypto.ring import ValueOutOfRange
 from silo.errors import CharterError, NotAllowed
 from silo.protocols.errors import UnlikeTerms
 from silo.session import NoResult, Session
-from silo.simulate import simulate
+from silo.simulation import simulate
 from silo.sums import SUMS
 
 NAMES = ["ada", "bob", "cyd"]

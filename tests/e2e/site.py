@@ -22,7 +22,7 @@ from silo import expiry
 from silo.charter import Charter, Relay, SumTerms, Task, Times
 from silo.crypto.rng import SystemRng
 from silo.identity import Identity
-from silo.join import script_digest
+from silo.joining import script_digest
 
 SCRIPTS = Path(__file__).parent / "scripts"
 PARTY = SCRIPTS / "party.py"

@@ -76,7 +76,7 @@ def test_the_others_abort_by_name_where_too_few_are_left(found: Found) -> None:
     check_nothing_leaked(site, record)
 
 
-@pytest.mark.parametrize("kind", ["KeyboardInterrupt", "SystemExit"])
+@pytest.mark.parametrize("kind", [pytest.param("KeyboardInterrupt", marks=pytest.mark.slow), "SystemExit"])
 def test_a_script_that_ends_itself_is_a_failure_too(found: Found, tmp_path: Path, kind: str) -> None:
     script = tmp_path / "ends.py"
     script.write_text(f"def run(session, *words):\n    raise {kind}('{CANARY}')\n")

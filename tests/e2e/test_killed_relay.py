@@ -58,6 +58,7 @@ def test_a_relay_killed_between_two_rounds(found: Found) -> None:
         assert [line["failed"] for line in site.log(name) if "failed" in line] == [[]], name
 
 
+@pytest.mark.slow
 def test_a_relay_that_stays_away_is_named(found: Found) -> None:
     site = found(time=Times(reconnect=1.0, silence=4.0, work=60.0))
     relay = site.relay()

@@ -16,7 +16,7 @@ from silo.charter import Times
 from silo.crypto.errors import SiloError
 from silo.protocols import codec
 from silo.protocols.envelope import Header
-from silo.simulate import simulate
+from silo.simulation import simulate
 from silo.transport.memory import Hub
 
 NAMES = ("ash", "birch", "cedar", "dogwood")
@@ -137,7 +137,7 @@ def test_tampered_messages_give_right_sums_or_named_aborts(
     monkeypatch: pytest.MonkeyPatch, fault: str, kind: str
 ) -> None:
     times = Times(reconnect=1.0, silence=1.0, work=1.0)
-    monkeypatch.setattr(sys.modules["silo.simulate"], "Times", lambda: times)
+    monkeypatch.setattr(sys.modules["silo.simulation"], "Times", lambda: times)
     inputs, became = run(fault, kind)
     assert check_sums(inputs, became, 0) == len(NAMES), became
     check_sums(inputs, became, 1)

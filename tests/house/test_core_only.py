@@ -137,3 +137,11 @@ def test_help_draws_and_computes_nothing() -> None:
         name for name in (*LATE, "rich", "numpy", "cryptography", "websockets", "asyncio") if name in seen
     ]
     assert not heavy
+
+
+def test_a_public_name_is_never_hidden_by_a_module_of_the_same_name() -> None:
+    import importlib
+    import pkgutil
+
+    modules = {module.name for module in pkgutil.iter_modules(importlib.import_module("silo").__path__)}
+    assert not modules & set(importlib.import_module("silo").__all__)

@@ -10,7 +10,7 @@ import pytest
 import silo
 from silo.crypto.errors import ParameterError
 from silo.session import Session
-from silo.simulate import simulate
+from silo.simulation import simulate
 
 
 def table(size: int, seed: int) -> Any:

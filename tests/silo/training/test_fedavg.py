@@ -13,7 +13,7 @@ import silo
 from silo.crypto.errors import ParameterError
 from silo.protocols.errors import OutOfStep
 from silo.session import Session
-from silo.simulate import simulate
+from silo.simulation import simulate
 from silo.training import checkpoint
 from silo.training.checkpoint import State
 from silo.training.linear import LogisticRegression
