@@ -1,7 +1,7 @@
-"""Why two parties need the charter's word: run `python examples/two_party_sum.py`.
+"""Why two parties need the charter's word, and what it lets happen.
 
-With two, the sum less one's own input is the other's. No protocol can change that, so Silo refuses, until both
-have signed a charter that says so in words.
+Run `python examples/two_party_sum.py`. With two, the sum less one's own input is the other's. No protocol can change
+that, so Silo refuses, until both have signed a charter that says so in words.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ def party(session: silo.Session, number: int) -> str:
 
 
 def main() -> None:
+    numbers = {"bank": 1200, "telecom": 345}
     try:
-        silo.simulate(["bank", "telecom"], party, [1200, 345])
+        silo.simulate(list(numbers), party, numbers)
     except silo.SiloError as refusal:
         print(f"refused [{refusal.code}]: {refusal}\n")
-    results = silo.simulate(["bank", "telecom"], party, [1200, 345], two_party=silo.TWO_PARTY_WORDS)
+
+    print(f'with the words "{silo.TWO_PARTY_WORDS}":')
+    results = silo.simulate(list(numbers), party, numbers, two_party=silo.TWO_PARTY_WORDS)
     for name, learned in results.items():
         print(f"{name}: {learned}")
 
