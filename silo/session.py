@@ -131,8 +131,9 @@ class Session:
     def mean(self, value: Any, *, weight: float | None = None, clip: float | None = None) -> Any:
         """Average over all members, alike or each with its weight; weights stay as secret as the values.
 
-        Integers without a weight are averaged exactly; with one they count as floats. A weight is at most the
-        task's cap on rows. Raises `ParameterError` when all weights are zero.
+        Integer tensors beside floats, such as counts of batches, stay with their member and come back as they
+        were. Other integers without a weight are averaged exactly; with one they count as floats. A weight is at
+        most the task's cap on rows. Raises `ParameterError` when all weights are zero.
         """
         return self.collect(value, tag="mean", weight=weight, clip=clip, average=True)
 
@@ -199,7 +200,7 @@ class Session:
         `tag`, `state` and `terms` are what the members must have alike beside the value's form. `compare`
         looks at the roll call: it raises, or says whether the sum may begin (else the roll is called again).
         """
-        layout, parts = values.flatten(value)
+        layout, parts = values.flatten(value, keep_counters=average)
         if weight is not None and layout.kind == "integer":
             layout, parts = replace(layout, kind="float"), tuple(part.astype(np.float64) for part in parts)
         encoder, heaviest = self._encoder(layout, weight is not None, clip)

@@ -29,10 +29,12 @@ class Entry:
     key: str
     shape: tuple[int, ...]
     tensor: bool
+    own: Any = None
+    """A counter that stays with its member: it is not sent, and comes back as it was."""
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64))
+        return 0 if self.own is not None else int(np.prod(self.shape, dtype=np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +66,21 @@ class Layout:
         out: dict[str, Any] = {}
         place = 0
         for entry in self.entries:
+            if entry.own is not None:
+                out[entry.key] = entry.own
+                continue
             piece = flat[place : place + entry.size].reshape(entry.shape)
             out[entry.key] = _tensor(piece) if entry.tensor else piece
             place += entry.size
         return out[_VALUE] if list(out) == [_VALUE] else out
 
 
-def flatten(value: Any) -> tuple[Layout, tuple[Array, ...]]:
-    """Read a value without copying what is contiguous. Raises `ParameterError` naming the key."""
+def flatten(value: Any, *, keep_counters: bool = False) -> tuple[Layout, tuple[Array, ...]]:
+    """Read a value without copying what is contiguous. Raises `ParameterError` naming the key.
+
+    With `keep_counters` integer tensors beside floats (such as a batch normalisation's count of batches) stay
+    with their member: averaging them means nothing.
+    """
     named: Mapping[Any, Any] = value if isinstance(value, Mapping) else {_VALUE: value}
     if len(named) > _MOST_ENTRIES:
         raise ParameterError(
@@ -90,6 +99,12 @@ def flatten(value: Any) -> tuple[Layout, tuple[Array, ...]]:
         arrays.append(array)
     integer = [array.dtype.kind in "iub" for array in arrays]
     kind: Kind = "integer" if arrays and all(integer) else "float"
+    if kind == "float" and keep_counters:
+        for place, (entry, whole) in enumerate(zip(entries, integer, strict=True)):
+            if whole and entry.tensor:
+                entries[place] = Entry(entry.key, entry.shape, True, own=named[entry.key])
+        arrays = [a for a, entry in zip(arrays, entries, strict=True) if entry.own is None]
+        integer = [array.dtype.kind in "iub" for array in arrays]
     if kind == "float":
         arrays = [a.astype(np.float64) if i else a for a, i in zip(arrays, integer, strict=True)]
     return Layout(kind, tuple(entries)), tuple(arrays)
@@ -98,8 +113,15 @@ def flatten(value: Any) -> tuple[Layout, tuple[Array, ...]]:
 def _array(one: Any, key: str) -> tuple[Array, bool]:
     tensor = type(one).__module__.split(".")[0] == "torch"
     if tensor:
-        one = one.detach().cpu().numpy()
-    array = np.asarray(one)
+        one = one.detach().cpu()
+        # NumPy has no brain float: it is widened, exactly.
+        one = (one.float() if str(one.dtype) == "torch.bfloat16" else one).numpy()
+    try:
+        array = np.asarray(one)
+    except ValueError:
+        raise ParameterError(
+            f"{f'entry {key!r}' if key else 'the value'} is no array: its rows differ"
+        ) from None
     if array.dtype.kind == "f" and array.dtype.itemsize < 4:
         array = array.astype(np.float32)
     if array.dtype not in (np.float32, np.float64) and array.dtype.kind not in "iub":
@@ -112,4 +134,4 @@ def _array(one: Any, key: str) -> tuple[Array, bool]:
 def _tensor(array: Array) -> Any:
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(array))
+    return torch.from_numpy(np.ascontiguousarray(array)).reshape(array.shape)

@@ -19,7 +19,7 @@ import numpy as np
 
 from silo.agreement import Round
 from silo.crypto.errors import ParameterError
-from silo.errors import UpdateReused
+from silo.errors import NotAllowed, UpdateReused
 from silo.protocols import rollcall
 from silo.protocols.errors import OutOfStep, ProtocolAborted
 from silo.protocols.rollcall import Term
@@ -88,6 +88,13 @@ def train(
     `checkpoint_path` training goes on there after a crash. Raises as `Session.mean`; three failed rounds in a
     row end the training with the last one's error.
     """
+    left_out = [name for name in session.members if not session.charter.receives(name)]
+    if left_out:
+        raise NotAllowed(
+            f"training shows every member the model, and {', '.join(left_out)} receives no results",
+            "receivers",
+            "all",
+        )
     own = learner.learner_of(model, loss)
     run = _Run(session, own, data, algorithm, Path(checkpoint_path) if checkpoint_path else None)
     return run.all(on_round or (lambda _: None))

@@ -166,3 +166,25 @@ def test_two_need_the_words(name: str) -> None:
 
 def test_no_result_for_whom_the_charter_gives_none() -> None:
     assert issubclass(NoResult, silo.ProtocolAborted)
+
+
+def test_a_state_dict_with_counters_scalars_and_brain_floats() -> None:
+    torch = pytest.importorskip("torch")
+
+    def one(session: Session, number: int) -> Any:
+        state = {
+            "w": torch.full((2,), float(number)),
+            "b": torch.tensor(float(number), dtype=torch.bfloat16),
+            "seen": torch.tensor(100 + number),
+        }
+        return session.mean(state, weight=1)
+
+    for number, found in enumerate(simulate(NAMES, one, [1, 2, 3], clip=4.0, rows=10).values(), start=1):
+        assert torch.allclose(found["w"], torch.full((2,), 2.0, dtype=torch.float64), atol=1e-5)
+        assert found["b"].shape == ()
+        assert int(found["seen"]) == 100 + number
+
+
+def test_ragged_rows_are_one_sentence() -> None:
+    with pytest.raises(ParameterError, match="its rows differ"):
+        simulate(NAMES, lambda s: s.sum([[1.0], [1.0, 2.0]]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 import silo
 from silo.crypto.errors import ParameterError
+from silo.errors import NotAllowed
 from silo.protocols.errors import OutOfStep
 from silo.session import Session
 from silo.simulation import simulate
@@ -183,3 +185,12 @@ def test_checkpoints_are_whole_or_refused(tmp_path: Path) -> None:
         State.from_bytes(raw, like={"a": np.arange(4.0), "b": np.ones((2, 2))})
     with pytest.raises(ParameterError, match="another model"):
         State.from_bytes(raw, like={"a": np.arange(3.0)})
+
+
+def test_training_is_refused_where_somebody_receives_nothing() -> None:
+    def party(session: Session, own: Any) -> Any:
+        session.charter = dataclasses.replace(session.charter, receivers=("ada",), signatures=())
+        silo.train(session, LogisticRegression(5), own, algorithm=silo.FedAvg(1))
+
+    with pytest.raises(NotAllowed, match="bob, cyd, dan receives no results"):
+        simulate(NAMES, party, rows())
