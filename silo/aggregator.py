@@ -49,6 +49,7 @@ class Aggregator:
     told: Callable[[Finished], None] = lambda _: None
     last_round: int = 0
     _waiting: dict[str, Opened[Present]] = field(default_factory=dict)
+    _newest: dict[str, tuple[bytes, int]] = field(default_factory=dict)
     _seen: set[str] = field(default_factory=set)
 
     @property
@@ -130,6 +131,13 @@ class Aggregator:
         except ProtocolViolation as problem:
             self.seat.note(delivery, "?", b"", problem.code)
             return
+        channel, position = opened.message.channel, opened.message.position
+        last_channel, last_position = self._newest.get(opened.sender, (b"", 0))
+        if channel == last_channel and position < last_position:
+            # One process never goes back: this is an older word of it, late or sent again.
+            self.seat.note(delivery, Present.__name__, opened.receipt.digest, "replayed")
+            return
+        self._newest[opened.sender] = (channel, position)
         self.seat.note(delivery, Present.__name__, opened.receipt.digest, "taken")
         self._waiting[opened.sender] = opened
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import logging
 import os
@@ -13,7 +14,7 @@ from silo import expiry
 from silo.charter import Charter, Task
 from silo.crypto import labels, signing
 from silo.driver import Left, Seat
-from silo.errors import NotAllowed, ParameterError
+from silo.errors import NotAllowed, ParameterError, UsageError
 from silo.identity import Identity
 from silo.journal import Journal
 from silo.outbox import Outbox
@@ -65,6 +66,25 @@ def check(charter: Charter, identity: Identity, task: str | None, script: str | 
     for sentence in identity.warnings(now):
         _log.warning(sentence)
     return chosen
+
+
+def require_run(path: str | Path) -> None:
+    """Refuse a script that members could not run, before anybody signs or dials. Raises `UsageError`."""
+    try:
+        tree = ast.parse(Path(path).read_bytes())
+    except OSError as problem:
+        raise ParameterError(f"the script {path} cannot be read: {problem.strerror}") from None
+    except (SyntaxError, ValueError) as problem:
+        raise UsageError(f"{path} is no Python script ({type(problem).__name__}): mend it first") from None
+    names = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    names |= {
+        alias.asname or alias.name
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    if "run" not in names:
+        raise UsageError(f"{path} has no function run(session): write one, it is what members run")
 
 
 def script_digest(path: str | Path) -> bytes:

@@ -13,6 +13,7 @@ from silo import expiry
 from silo.aggregator import Aggregator, Finished
 from silo.charter import Charter
 from silo.driver import Seat
+from silo.errors import NotAllowed
 from silo.identity import Identity
 from silo.joining import listen, patience
 from silo.protocols.envelope import Opened
@@ -36,6 +37,12 @@ class Relay:
     ) -> None:
         charter.require_signed(now=expiry.utc_now())
         charter.recognise(identity)
+        if identity.name != charter.relay.name:
+            raise NotAllowed(
+                f"{identity.name} is a member, and the relay runs as {charter.relay.name}",
+                charter.relay.name,
+                identity.name,
+            )
         self.charter = charter
         self.identity = identity
         self.server = listen(charter, identity, host, port)

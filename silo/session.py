@@ -324,12 +324,16 @@ class Session:
             mac.update(np.ascontiguousarray(part).data.cast("B") if part.size else b"")
         return mac.digest()
 
-    def close(self, code: str = "") -> None:
-        """Say goodbye: `code` "" when all went well, else the code that the others are told."""
+    def close(self, code: str = "", *, resume: bool = False) -> None:
+        """Say goodbye: `code` "" when all went well, else the code that the others are told.
+
+        With `resume` the results so far are kept for the same script, started again; without, as after a kill,
+        everybody begins anew.
+        """
         if self._closed:
             return
         self._closed = True
-        if not code and self.results:
+        if not resume and self.results:
             self.results.clear()
         try:
             self.seat.endpoint.leave(code)
@@ -365,7 +369,8 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         # The text of an exception stays here: it could hold a record. The others get a code.
-        self.close("" if error is None else error.code if isinstance(error, SiloError) else SiloError.code)
+        code = "" if error is None else error.code if isinstance(error, SiloError) else SiloError.code
+        self.close(code, resume=error is not None and not isinstance(error, SiloError))
 
 
 def _all_alike(round_: Round) -> bool:

@@ -134,7 +134,8 @@ def check_sum(charter: Charter) -> None:
     if n == 2:
         _require(
             terms.two_party == TWO_PARTY_WORDS,
-            f'2 members are below 3: if that is agreed, set two_party = "{TWO_PARTY_WORDS}"',
+            f'2 members are below 3: if that is agreed, set two_party = "{TWO_PARTY_WORDS}" '
+            "(`silo charter new --two-party` with these words)",
         )
     else:
         _require(terms.two_party == "", f"sum.two_party is for two members and there are {n}: remove it")

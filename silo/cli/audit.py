@@ -30,6 +30,7 @@ def outbox(
 ) -> None:
     """Show what left, to whom and how it was protected; PATH is an outbox or an identity's directory."""
     from silo.card import Card
+    from silo.errors import ParameterError
     from silo.outbox import Outbox, SealedHead
     from silo.outbox_report import Report, to_html
 
@@ -38,9 +39,14 @@ def outbox(
         # An identity's directory, or the folder of its state.
         below = file / "state" / "outbox.db"
         file = below if below.exists() else file / "outbox.db"
-    key = Card.load(card).key if card else None
+    owner = Card.load(card) if card else None
+    key = owner.key if owner else None
     kept = SealedHead.parse(head) if head else None
     with Outbox.open_to_read(file) as opened:
+        if owner is not None and owner.name != opened.name:
+            raise ParameterError(
+                f"this is the outbox of {opened.name}, and the card is that of {owner.name}: give {opened.name}'s card"
+            )
         report = Report.of(opened, key, kept)
     if html:
         Path(html).write_text(to_html(report), encoding="utf-8")

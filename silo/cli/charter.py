@@ -42,6 +42,13 @@ def charter() -> None:
 @click.option("--cohort", type=int, help="Fewest members in a sum.")
 @click.option("--colluders", type=int, help="Members that may side with the relay.")
 @click.option(
+    "--changed-cohort",
+    type=click.Choice(["refuse", "allow"]),
+    default="refuse",
+    show_default=True,
+    help="Whether the same values may be summed again over other members.",
+)
+@click.option(
     "--receiver", "receivers", multiple=True, metavar="NAME", help="Who gets results; all by default."
 )
 @click.option("--allow-interception", is_flag=True, help="Allow members behind a TLS-inspecting proxy.")
@@ -57,9 +64,12 @@ def new(name: str, out: str, as_json: bool, **options: Any) -> None:
     from silo.charter import Charter, Relay, SumTerms, Task
     from silo.errors import CharterError
     from silo.identity import Identity
+    from silo.joining import require_run
 
     if Path(out).exists():
         raise CharterError(f"{out} is already there: move it away, or name another file with -o")
+    if options["script"]:
+        require_run(options["script"])
     now = expiry.utc_now()
     ends = now + timedelta(days=options["days"])
     cards = [Card.load(path) for path in options["cards"]]
@@ -75,6 +85,7 @@ def new(name: str, out: str, as_json: bool, **options: Any) -> None:
         clip=options["clip"],
         overflow=options["overflow"],
         two_party=options["two_party"],
+        changed_cohort=options["changed_cohort"],
         **{key: options[option] for key, option in given.items() if options[option] is not None},
     )
     task = Task(

@@ -15,7 +15,7 @@ from silo.cli import output
 from silo.errors import SiloError
 
 
-@click.command(context_settings={"ignore_unknown_options": True})
+@click.command()
 @click.argument("script", type=click.Path())
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 @click.option("--charter", "charter_path", required=True, help="The agreement, signed by all.")
@@ -40,10 +40,12 @@ def join(
     What `run` returns is printed. Options of the script come behind `--`.
     """
     from silo.joining import join as enter
+    from silo.joining import require_run
     from silo.progress import Progress
 
     words = output.passphrase(passphrase_env, passphrase_prompt)
     started = time.monotonic()
+    require_run(script)
     session = enter(charter_path, identity_path, task=task, script=script, passphrase=words)
     progress = Progress(session.task.rounds, lambda: session.seat.endpoint.traffic.bytes_sent)
     if not quiet and not as_json:
@@ -56,6 +58,10 @@ def join(
         progress.close()
         _last_words(session.me, session.charter.names, refusal)
         return 1 if _others_fault(refusal) else 2
+    except KeyboardInterrupt:
+        progress.close()
+        click.echo("stopped by the user; the others were told", err=True)
+        return 130
     except BaseException as error:
         progress.close()
         # The traceback stays on this machine, in a private file: it can hold values of records.
@@ -94,12 +100,7 @@ def join(
 def _function(script: str) -> Any:
     sys.path.insert(0, str(Path(script).resolve().parent))
     names = runpy.run_path(script)
-    function = names.get("run")
-    if not callable(function):
-        from silo.errors import UsageError
-
-        raise UsageError(f"{script} has no function run(session): write one, it is what members run")
-    return function
+    return names["run"]
 
 
 def _others_fault(refusal: SiloError) -> bool:
@@ -110,13 +111,24 @@ def _others_fault(refusal: SiloError) -> bool:
 
 
 def _last_words(me: str, members: tuple[str, ...], refusal: SiloError) -> None:
+    from silo.driver import RelayRestarted
+    from silo.errors import CohortChanged, UpdateReused
+    from silo.transport.base import TransportError
+
     culprits = getattr(refusal, "culprits", ()) or getattr(refusal, "missing", ())
     who = ", ".join(culprits) or me
     click.echo(f"who:  {who}", err=True)
     click.echo(f"what: error [{refusal.code}]: {' '.join(str(refusal).split())}", err=True)
     click.echo(f"why:  silo explain {refusal.code}", err=True)
     other = who.split(" (")[0]
-    if other != me and other in members:
+    if isinstance(refusal, UpdateReused | CohortChanged):
+        click.echo(
+            "next: these values cannot be summed again here; the page says what can be done",
+            err=True,
+        )
+    elif isinstance(refusal, TransportError | RelayRestarted):
+        click.echo("next: run the same command again when the relay is back", err=True)
+    elif other != me and other in members:
         click.echo(f"next: ask {other} what its last lines say, then run the same command again", err=True)
     else:
-        click.echo("next: mend it, then run the same command again", err=True)
+        click.echo("next: do what the sentence says, then run the same command again", err=True)

@@ -50,7 +50,16 @@ def passphrase(variable: str | None, prompt: bool, *, confirm: bool = False) -> 
 
 def emit_json(document: object) -> None:
     """Print one JSON document."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=_plain))
+
+
+def _plain(value: object) -> object:
+    """Arrays, tensors and their scalars as lists and numbers; paths and the like as text."""
+    for method in ("tolist", "item"):
+        convert = getattr(value, method, None)
+        if callable(convert):
+            return convert()
+    return str(value)
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = ()) -> str:

@@ -16,7 +16,9 @@ from silo.cli import output
 @click.option("--charter", "charter_path", required=True, help="The agreement, signed by all.")
 @click.option("--identity", "identity_path", required=True, help="Folder of the relay's keys.")
 @click.option("--host", default="0.0.0.0", show_default=True, help="Address to listen on.")  # noqa: S104
-@click.option("--port", type=int, help="Port to listen on.  [default: that of the charter's URL]")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Port to listen on.  [default: that of the charter's URL]"
+)
 @click.option("--once", is_flag=True, help="End when all members have left.")
 @click.option("--record", type=click.Path(), help="Keep every masked vector in this folder, to look at.")
 @output.passphrase_options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ import numpy as np
 
 from silo.charter.show import leakage
 from silo.crypto import packing
+from silo.crypto.errors import ParameterError
 from silo.crypto.ring import FixedPoint, Ring
 from silo.demo import baselines, data, report
 from silo.demo.federation import LocalFederation
@@ -29,6 +31,10 @@ def run(
 ) -> dict[str, Any]:
     """Run the demo in `folder`; returns what `--json` prints. Raises `SiloError`."""
     begun = time.monotonic()
+    if model == "mlp" and importlib.util.find_spec("torch") is None:
+        raise ParameterError(
+            "the model mlp needs torch: pip install 'silo-privacy[torch]', then run the demo again"
+        )
     dataset = data.load(folder_of_data)
     setting = "heart" if folder_of_data else "default"
     chosen = SETTINGS[setting]

@@ -179,7 +179,14 @@ class RelayServer:
             )
         except OSError as problem:
             in_use = problem.errno == errno.EADDRINUSE
-            ready.append(PortInUse(self.port) if in_use else problem)
+            where = (
+                f"the relay cannot listen on {self.host}:{self.port}: {problem.strerror or 'no such address'}"
+            )
+            ready.append(PortInUse(self.port) if in_use else TransportError(where))
+            listening.set()
+            return
+        except OverflowError:
+            ready.append(TransportError(f"{self.port} is no port: give one from 1 to 65535"))
             listening.set()
             return
         self.port = server.sockets[0].getsockname()[1]
