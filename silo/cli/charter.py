@@ -68,8 +68,6 @@ def new(name: str, out: str, as_json: bool, **options: Any) -> None:
 
     if Path(out).exists():
         raise CharterError(f"{out} is already there: move it away, or name another file with -o")
-    if options["script"]:
-        require_run(options["script"])
     now = expiry.utc_now()
     ends = now + timedelta(days=options["days"])
     cards = [Card.load(path) for path in options["cards"]]
@@ -96,6 +94,8 @@ def new(name: str, out: str, as_json: bool, **options: Any) -> None:
         expires=ends,
         script=_digest(options["script"]) if options["script"] else "",
     )
+    if options["script"]:
+        require_run(options["script"])
     made = Charter.new(
         name,
         relay=Relay(Card.load(options["relay"]), options["url"], options["allow_interception"]),

@@ -115,8 +115,7 @@ def test_a_script_without_run(found: Found, tmp_path: Path) -> None:
     script.write_text("answer = 42\n")
     site = found(names=TRIO, script=script)
     site.relay()
-    refused_in_session(site.join(ME), "SILO-102", "empty.py has no function run(session)")
-    assert "Present" not in sent(site, ME)
+    refused(site.join(ME), "SILO-102", "empty.py has no function run(session)")
 
 
 def test_a_member_outside_the_charter(found: Found) -> None:

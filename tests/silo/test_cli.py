@@ -43,7 +43,7 @@ def refused(result: Result, code: str, words: str) -> None:
 
 def federation(silo: Silo, *options: str) -> None:
     """The commands of docs/operations.md, up to the signatures."""
-    Path("train.py").write_text("print('train')\n")
+    Path("train.py").write_text("def run(session):\n    return 1\n")
     assert silo("keygen", "mercy", "relay").exit_code == 0
     assert silo("keygen", "clinic", "northside", "--dir", "theirs").exit_code == 0
     made = silo(
