@@ -1,6 +1,6 @@
-"""What members agree on and run: `silo join train.py --charter charter.toml --identity keys/NAME -- rows.csv`.
+"""What members agree on and run: `silo join train.py rows.csv --charter charter.toml --identity keys/NAME`.
 
-`run` gets the session, and what stands behind `--` as text. Run `python examples/train.py` to try it in one
+`run` gets the session, and what stands behind the script as text. Run `python examples/train.py` to try it in one
 process, with made-up rows.
 """
 
