@@ -42,6 +42,7 @@ from silo.results import Results
 from silo.values import Layout
 
 _ROLLCALL = "signed"
+_HASHED = 1 << 17
 
 
 class NoResult(ProtocolAborted):
@@ -214,7 +215,8 @@ class Session:
         digest = self._update_tag(plain, layout)
         # What carries a state is trained step by step, with checkpoints of its own.
         kept = None if state else self.results
-        total = kept.get(self.position, tag, digest) if kept else None
+        asked = f"{tag} {layout.terms()} {_describe(encoder, weight is not None)} {plain.weight}"
+        total = kept.get(self.position, asked, digest) if kept else None
         number, present = 0, total.survivors if total else ()
         if total is None:
             self._check_caps(layout)
@@ -234,7 +236,7 @@ class Session:
             total = self._run(round_, plain, digest)
             number, present = round_.number, tuple(round_.presents)
             if kept:
-                kept.put(self.position, tag, digest, total)
+                kept.put(self.position, asked, digest, total)
         self.position += 1
         self.saturated += total.saturated
         error = encoder.max_error(len(total.survivors)) if isinstance(encoder, FixedPoint) else 0.0
@@ -316,12 +318,17 @@ class Session:
             raise NotAllowed(f"more bytes of task {task.name}", limits.bytes, sent + coming)
 
     def _update_tag(self, plain: Plain, layout: Layout) -> bytes:
-        """A keyed digest that tells this update apart, and tells nobody else anything."""
+        """A keyed digest that tells this update apart, and tells nobody else anything.
+
+        The same numbers are the same update in whatever type, weight or collective they come.
+        """
         key = derive(self._identity.signing.secret, labels.bind(labels.UPDATE, self.charter.digest))
         mac = hmac.new(key.reveal(), digestmod=hashlib.sha256)
-        mac.update(repr((layout.kind, [(e.key, e.shape) for e in layout.entries], plain.weight)).encode())
+        mac.update(layout.length.to_bytes(8, "big"))
         for part in plain.parts:
-            mac.update(np.ascontiguousarray(part).data.cast("B") if part.size else b"")
+            flat = np.ascontiguousarray(part).reshape(-1)
+            for begin in range(0, flat.size, _HASHED):
+                mac.update(flat[begin : begin + _HASHED].astype("<f8").data.cast("B"))
         return mac.digest()
 
     def close(self, code: str = "", *, resume: bool = False) -> None:

@@ -188,3 +188,25 @@ def test_a_state_dict_with_counters_scalars_and_brain_floats() -> None:
 def test_ragged_rows_are_one_sentence() -> None:
     with pytest.raises(ParameterError, match="its rows differ"):
         simulate(NAMES, lambda s: s.sum([[1.0], [1.0, 2.0]]))
+
+
+def test_the_same_numbers_are_the_same_update_in_whatever_form() -> None:
+    tags: list[bytes] = []
+
+    def one(session: Session) -> Any:
+        consume = session.journal.consume
+
+        def noted(tag: bytes, *rest: Any, **options: Any) -> None:
+            tags.append(tag)
+            consume(tag, *rest, **options)
+
+        if session.me == "ada":
+            session.journal.consume = noted  # type: ignore[method-assign]
+        session.sum(np.array([1.0, 2.0], np.float32))
+        session.mean(np.array([1.0, 2.0]), weight=3)
+        session.sum({"a": np.array([1]), "b": np.array([2])})
+        session.sum(np.array([1.0, 2.5]))
+
+    simulate(NAMES, one, clip=4.0, rows=10)
+    assert len(set(tags[:3])) == 1
+    assert len(set(tags)) == 2
