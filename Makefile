@@ -70,7 +70,7 @@ $(VENV)/.stamp-torch: $(VENV)/.stamp-venv
 	touch $@
 
 $(VENV)/.stamp-dev: $(VENV)/.stamp-torch pyproject.toml
-	$(BIN)/python $(INSTALL) -e '.[dev,torch]'
+	$(BIN)/python $(INSTALL) -e '.[dev,dp]'
 	touch $@ $(VENV)/.stamp-demo
 
 $(BENCH_VENV)/.stamp-bench: $(BENCH_VENV)/.stamp-venv

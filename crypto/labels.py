@@ -36,6 +36,11 @@ MODEL: Final = _ROOT + b"model"
 IDENTITY_FILE: Final = _ROOT + b"identity-file"
 IDENTITY_CARD: Final = _ROOT + b"identity-card"
 OUTBOX_HEAD: Final = _ROOT + b"outbox-head"
+LEDGER_RECORD: Final = _ROOT + b"ledger-record"
+LEDGER_SIGNATURE: Final = _ROOT + b"ledger-signature"
+LEDGER_HEAD: Final = _ROOT + b"ledger-head"
+LEDGER_WITNESS: Final = _ROOT + b"ledger-witness"
+LEDGER_CONTENT: Final = _ROOT + b"ledger-content"
 
 
 def bind(label: bytes, *parts: bytes | int | str) -> bytes:

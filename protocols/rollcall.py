@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Final
 
-from silo.protocols.codec import AtMostTerms, Bytes32, Count, Frames, Message, Short, Text
+from silo.protocols.codec import AtMostParties, AtMostTerms, Bytes32, Count, Frames, Message, Short, Text
 from silo.protocols.envelope import Bearings
 from silo.protocols.errors import OutOfStep, UnlikeTerms
 
@@ -35,6 +35,10 @@ class Present(Message, frozen=True):
     terms: Annotated[tuple[Term, ...], AtMostTerms]
     state: Short
     channel: Bytes32
+    ledger: Text = ""
+    """The head of this member's ledger of privacy spent, where it has one."""
+    witnesses: Annotated[tuple[Text, ...], AtMostParties] = ()
+    """This member's signatures over the heads that others showed before."""
 
 
 class Begin(Message, frozen=True):

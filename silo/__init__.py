@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from silo.crypto.errors import SiloError as SiloError
     from silo.identity import Identity as Identity
     from silo.joining import join as join
+    from silo.privacy.budget import Budget as Budget
+    from silo.privacy.ledger import Ledger as Ledger
+    from silo.privacy.skellam import Skellam as Skellam
     from silo.protocols.errors import ProtocolAborted as ProtocolAborted
     from silo.protocols.errors import ProtocolViolation as ProtocolViolation
     from silo.protocols.errors import TooFewParties as TooFewParties
@@ -24,18 +27,25 @@ if TYPE_CHECKING:
     from silo.training.fedavg import FedAvg as FedAvg
     from silo.training.fedavg import train as train
     from silo.training.learner import Function as Function
+    from silo.training.private.fit import fit_private as fit_private
+    from silo.training.private.plan import DPSGD as DPSGD
 
 _HOMES: Final = {
+    "Budget": "silo.privacy.budget",
     "Charter": "silo.charter",
+    "DPSGD": "silo.training.private.plan",
     "FedAvg": "silo.training.fedavg",
     "Function": "silo.training.learner",
     "Identity": "silo.identity",
+    "Ledger": "silo.privacy.ledger",
     "ProtocolAborted": "silo.protocols.errors",
     "ProtocolViolation": "silo.protocols.errors",
     "Session": "silo.session",
     "SiloError": "silo.crypto.errors",
+    "Skellam": "silo.privacy.skellam",
     "TWO_PARTY_WORDS": "silo.charter",
     "TooFewParties": "silo.protocols.errors",
+    "fit_private": "silo.training.private.fit",
     "join": "silo.joining",
     "moments": "silo.statistics",
     "simulate": "silo.simulation",

@@ -18,6 +18,8 @@ from silo.errors import NotAllowed, ParameterError, UsageError
 from silo.identity import Identity
 from silo.journal import Journal
 from silo.outbox import Outbox
+from silo.privacy.ledger import Ledger
+from silo.privacy.policy import Policy
 from silo.results import Results
 from silo.session import Session
 from silo.transport.base import Endpoint, Patience
@@ -37,17 +39,19 @@ def join(
     script: str | Path | None = None,
     passphrase: str | None = None,
     threads: int | None = None,
+    ledger: str | Path | None = None,
 ) -> Session:
     """Enter a task of a charter as one of its members; use the session in a `with` block.
 
     `task` may be left out where the charter lists only one. A task that names a script needs `script`, the
-    path of the file that is running (`script=__file__`); one changed byte is refused. Raises `CharterError`
-    (not signed by all, expired, another key), `IdentityError`, `NotAllowed`, `TransportError`.
+    path of the file that is running (`script=__file__`); one changed byte is refused. `ledger` is where privacy
+    spent is kept, if the charter has a policy for this member: state/ledger.db of the identity by default.
+    Raises `CharterError` (not signed by all, expired, another key), `IdentityError`, `NotAllowed`, `TransportError`.
     """
     agreed = charter if isinstance(charter, Charter) else Charter.load(charter)
     own = identity if isinstance(identity, Identity) else Identity.load(identity, passphrase)
     chosen = check(agreed, own, task, script)
-    return open_session(agreed, own, chosen, _dial(agreed, own), threads=threads)
+    return open_session(agreed, own, chosen, _dial(agreed, own), threads=threads, ledger=ledger)
 
 
 def check(charter: Charter, identity: Identity, task: str | None, script: str | Path | None) -> Task:
@@ -96,11 +100,19 @@ def script_digest(path: str | Path) -> bytes:
 
 
 def open_session(
-    charter: Charter, identity: Identity, task: Task, endpoint: Endpoint, *, threads: int | None = None
+    charter: Charter,
+    identity: Identity,
+    task: Task,
+    endpoint: Endpoint,
+    *,
+    threads: int | None = None,
+    ledger: str | Path | None = None,
 ) -> Session:
     """A session over an endpoint; journal, outbox and results are in the identity's folder, under state."""
     home = identity.directory / "state"
     home.mkdir(mode=0o700, exist_ok=True)
+    terms = charter.policy(identity.name)
+    policy = Policy.open(terms, Ledger.open(ledger or home / "ledger.db", identity)) if terms else None
     journal = Journal.open(home / "journal.db")
     outbox = Outbox.open(home / "outbox.db", identity.name)
 
@@ -123,6 +135,7 @@ def open_session(
         journal=journal,
         outbox=outbox,
         results=Results(home / "results" / f"{charter.digest.hex()[:16]}-{task.name}"),
+        policy=policy,
         threads=threads or min(4, os.cpu_count() or 1),
     )
 

@@ -8,21 +8,20 @@ anything leaves.
 from __future__ import annotations
 
 import hashlib
-import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from silo import sums, values
+from silo import sums, updates, values
 from silo.agreement import LENGTH, Round, session_id
 from silo.charter import Charter, Task
-from silo.crypto import labels, masking
+from silo.crypto import masking
 from silo.crypto.errors import ParameterError, SiloError
-from silo.crypto.keys import AgreementKey, derive
+from silo.crypto.keys import AgreementKey
 from silo.crypto.masking import Plain
 from silo.crypto.ring import Exact, FixedPoint, Ring, ValueOutOfRange
 from silo.crypto.rng import Rng, SystemRng
@@ -31,6 +30,8 @@ from silo.errors import Expired, NotAllowed
 from silo.identity import Identity
 from silo.journal import Journal
 from silo.outbox import LINK, Outbox
+from silo.privacy import witness
+from silo.privacy.policy import Policy
 from silo.protocols import rollcall
 from silo.protocols.envelope import EVERYBODY, OVERHEAD, Opened, open_frame
 from silo.protocols.errors import InconsistentSets, ProtocolAborted, ProtocolViolation
@@ -41,8 +42,10 @@ from silo.protocols.step import Outgoing, Step, Wait
 from silo.results import Results
 from silo.values import Layout
 
+if TYPE_CHECKING:
+    from silo.privacy.skellam import Skellam
+
 _ROLLCALL = "signed"
-_HASHED = 1 << 17
 
 
 class NoResult(ProtocolAborted):
@@ -82,6 +85,7 @@ class Session:
         journal: Journal,
         outbox: Outbox,
         results: Results | None = None,
+        policy: Policy | None = None,
         rng: Rng | None = None,
         threads: int = 1,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -92,6 +96,7 @@ class Session:
         self.journal = journal
         self.outbox = outbox
         self.results = results
+        self.policy = policy
         self.position = 0
         self.saturated = 0
         self.last: Outcome | None = None
@@ -121,12 +126,17 @@ class Session:
     def identity(self) -> Identity:
         return self._identity
 
-    def sum(self, value: Any, *, clip: float | None = None) -> Any:
+    def sum(self, value: Any, *, clip: float | None = None, noise: Skellam | None = None) -> Any:
         """Sum arrays (or dicts of arrays, tensors, scalars) over all members.
 
         Integers are summed exactly and come back as int64; floats with |x| <= clip (the charter's, or a
-        smaller one) come back as float64. Every member gets the same result.
+        smaller one) come back as float64. Every member gets the same result. With `noise` the first axis of
+        `value` is records, which are clipped and summed with differential privacy.
         """
+        if noise is not None:
+            from silo.privacy import noised_sum
+
+            return noised_sum.sum_records(self, value, noise)
         return self.collect(value, tag="sum", clip=clip)
 
     def mean(self, value: Any, *, weight: float | None = None, clip: float | None = None) -> Any:
@@ -145,7 +155,8 @@ class Session:
         self.seat.epoch = endpoint.epoch
         session = session_id(self.charter, self.seat.epoch)
         here = rollcall.bearings(self.charter.digest, session)
-        present = Present(tag, self.position, terms, state, self.channel_key.public)
+        shown, lines = witness.show(self.policy.account.ledger) if self.policy else ("", ())
+        present = Present(tag, self.position, terms, state, self.channel_key.public, shown, lines)
         limit = OVERHEAD + len(self.charter.names) * rollcall.PRESENT_LIMIT
 
         def role() -> Any:
@@ -175,6 +186,9 @@ class Session:
             raise InconsistentSets(
                 f"the roll call does not show what {self.me} said", culprits=(relay.name,), round=begin.round
             )
+        if self.policy:
+            ledger = self.policy.account.ledger
+            witness.take(ledger, self.me, self.charter.keys, presents, round=begin.round)
         counts = any(term.name == LENGTH for term in terms)
         self.journal.begin_round(
             session,
@@ -195,11 +209,13 @@ class Session:
         state: bytes = b"",
         terms: tuple[Term, ...] = (),
         compare: Callable[[Round], bool] | None = None,
+        noised: bool = False,
     ) -> Any:
         """The collective that `sum`, `mean` and all else are made of.
 
         `tag`, `state` and `terms` are what the members must have alike beside the value's form. `compare`
         looks at the roll call: it raises, or says whether the sum may begin (else the roll is called again).
+        `noised` says that the ledger was charged for `value`; without it the privacy policy decides.
         """
         layout, parts = values.flatten(value, keep_counters=average)
         if weight is not None and layout.kind == "integer":
@@ -212,7 +228,7 @@ class Session:
             saturate=self.charter.sum.overflow == "saturate",
         )
         self._check_values(plain, layout)
-        digest = self._update_tag(plain, layout)
+        digest = updates.tag(self._identity, self.charter.digest, plain)
         # What carries a state is trained step by step, with checkpoints of its own.
         kept = None if state else self.results
         asked = f"{tag} {layout.terms()} {_describe(encoder, weight is not None)} {plain.weight}"
@@ -220,6 +236,8 @@ class Session:
         number, present = 0, total.survivors if total else ()
         if total is None:
             self._check_caps(layout)
+            if self.policy and not noised:
+                self.policy.release(tag)
             if self.charter.sum.changed_cohort == "refuse":
                 self.journal.check_update(digest)
             said = (
@@ -317,20 +335,6 @@ class Session:
         if sent + coming > limits.bytes:
             raise NotAllowed(f"more bytes of task {task.name}", limits.bytes, sent + coming)
 
-    def _update_tag(self, plain: Plain, layout: Layout) -> bytes:
-        """A keyed digest that tells this update apart, and tells nobody else anything.
-
-        The same numbers are the same update in whatever type, weight or collective they come.
-        """
-        key = derive(self._identity.signing.secret, labels.bind(labels.UPDATE, self.charter.digest))
-        mac = hmac.new(key.reveal(), digestmod=hashlib.sha256)
-        mac.update(layout.length.to_bytes(8, "big"))
-        for part in plain.parts:
-            flat = np.ascontiguousarray(part).reshape(-1)
-            for begin in range(0, flat.size, _HASHED):
-                mac.update(flat[begin : begin + _HASHED].astype("<f8").data.cast("B"))
-        return mac.digest()
-
     def close(self, code: str = "", *, resume: bool = False) -> None:
         """Say goodbye: `code` "" when all went well, else the code that the others are told.
 
@@ -348,6 +352,8 @@ class Session:
         finally:
             self.outbox.close()
             self.journal.close()
+            if self.policy:
+                self.policy.account.ledger.close()
 
     def _account_for_link(self) -> None:
         """Write down what the link itself sent, the goodbye included, and seal the outbox.

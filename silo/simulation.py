@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from silo.aggregator import Aggregator
-from silo.charter import Charter, Relay, SumTerms, Task, Times
+from silo.charter import Charter, Privacy, Relay, SumTerms, Task, Times
 from silo.crypto.errors import ParameterError, SiloError
 from silo.crypto.rng import SystemRng
 from silo.driver import Seat
 from silo.identity import Identity
 from silo.journal import Journal
 from silo.outbox import Outbox
+from silo.privacy.budget import Budget
+from silo.privacy.ledger import Ledger
+from silo.privacy.policy import Policy
 from silo.session import Session
 from silo.transport.base import Patience
 from silo.transport.memory import Hub
@@ -33,18 +36,20 @@ def simulate(
     *,
     rows: int = _ROWS,
     hub: Hub | None = None,
+    budget: Budget | Mapping[str, Budget] | None = None,
     **sum_terms: Any,
 ) -> dict[str, T]:
     """Run `function(session, input)` once per party, each in its own thread; returns each one's result.
 
     `parties` is a number or names; `inputs` one per party (none: `function(session)`). `sum_terms` are those
     of a charter's [sum], such as clip, bits, blinded; two parties need two_party=silo.TWO_PARTY_WORDS.
+    With a `budget`, for all or by name, each party has a privacy policy and a ledger, which is gone at the end.
     Raises the error of the party that failed first, with its name in a note.
     """
     names = _names(parties)
     given = _given(names, inputs)
     with tempfile.TemporaryDirectory(prefix="silo-") as folder:
-        charter, identities = _agree(names, Path(folder), rows, sum_terms)
+        charter, identities = _agree(names, Path(folder), rows, sum_terms, _policies(names, budget))
         hub = hub or Hub()
         patience = Patience(charter.time.reconnect, charter.time.silence, charter.time.work)
         stop = threading.Event()
@@ -92,8 +97,13 @@ class _Party:
             task=self.charter.task(),
             journal=Journal.open(home / "journal.db"),
             outbox=Outbox.open(home / "outbox.db", self.name),
+            policy=self._policy(home),
             rng=SystemRng(),
         )
+
+    def _policy(self, home: Path) -> Policy | None:
+        terms = self.charter.policy(self.name)
+        return Policy.open(terms, Ledger.open(home / "ledger.db", self.identity)) if terms else None
 
     def run(self, function: Callable[..., Any], given: tuple[Any, ...]) -> None:
         try:
@@ -136,8 +146,19 @@ def _given(
     return {name: (one,) for name, one in zip(names, inputs, strict=True)}
 
 
+def _policies(names: Sequence[str], budget: Budget | Mapping[str, Budget] | None) -> list[Privacy]:
+    if budget is None:
+        return []
+    budgets = dict.fromkeys(names, budget) if isinstance(budget, Budget) else budget
+    return [Privacy(name, "rows", one.epsilon, one.delta) for name, one in budgets.items()]
+
+
 def _agree(
-    names: Sequence[str], folder: Path, rows: int, sum_terms: Mapping[str, Any]
+    names: Sequence[str],
+    folder: Path,
+    rows: int,
+    sum_terms: Mapping[str, Any],
+    policies: Sequence[Privacy],
 ) -> tuple[Charter, dict[str, Identity]]:
     now = datetime.now(UTC)
     rng = SystemRng()
@@ -153,6 +174,7 @@ def _agree(
         tasks=[Task("simulation", rounds=10**9, rows=rows, bytes=10**15, expires=soon)],
         sum=SumTerms.for_members(len(names), **sum_terms),
         time=Times(),
+        privacy=policies,
         now=now,
         expires=soon,
     )

@@ -6,6 +6,7 @@ from silo.charter.sums import SUMS, SumKind
 from silo.charter.terms import (
     TWO_PARTY_WORDS,
     Limits,
+    Privacy,
     Relay,
     Signature,
     SumTerms,
@@ -19,6 +20,7 @@ __all__ = [
     "Card",
     "Charter",
     "Limits",
+    "Privacy",
     "Relay",
     "Signature",
     "SumKind",

@@ -18,6 +18,8 @@ from silo.charter.sums import BITS, SUMS
 from silo.charter.terms import EVERY_MEMBER, PRIVACY_BITS, TWO_PARTY_WORDS
 from silo.crypto.ring import FixedPoint, Ring
 from silo.errors import CharterError, Expired, ParameterError
+from silo.privacy.budget import Budget
+from silo.privacy.dataset import Description
 from silo.protocols.secagg import graph_plan
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ def check_form(charter: Charter) -> None:
     )
     _check_receivers(charter)
     _check_tasks(charter)
+    _check_privacy(charter)
 
 
 def _check_people(charter: Charter) -> None:
@@ -113,6 +116,21 @@ def _check_tasks(charter: Charter) -> None:
                 not digest or bool(_DIGEST.fullmatch(digest)),
                 f'task {task.name}: {what} is not "sha256:" and 64 hexadecimal digits',
             )
+
+
+def _check_privacy(charter: Charter) -> None:
+    _refuse_doubles("privacy policy of", (one.member for one in charter.privacy))
+    for one in charter.privacy:
+        _require(
+            one.member in charter.names, f"a privacy policy is of {one.member[:40]!r}, who is not a member"
+        )
+        try:
+            check_name(one.dataset)
+            Budget(one.epsilon, one.delta)
+            Description(unit=one.unit)
+        except ParameterError as problem:
+            raise CharterError(f"the privacy policy of {one.member}: {problem}") from None
+        _require(one.without_noise in ("refuse", "record"), 'privacy.without_noise is "refuse" or "record"')
 
 
 def check_sum(charter: Charter) -> None:

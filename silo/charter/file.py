@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from silo.card import Card
-from silo.charter.terms import Relay, Signature, SumTerms, Task, Times
+from silo.charter.terms import Privacy, Relay, Signature, SumTerms, Task, Times
 from silo.errors import CharterError, ParameterError
 
 if TYPE_CHECKING:
@@ -139,7 +139,9 @@ def _charter(document: _Table, source: str) -> Charter:
     if not all(isinstance(name, str) for name in receivers):
         raise CharterError("results.receivers must be a list of names")
     task_tables, signature_tables = document.tables("tasks"), document.tables("signatures")
+    privacy_tables = document.tables("privacy")
     tasks = tuple(_task(table) for table in task_tables)
+    privacy = tuple(_privacy(table) for table in privacy_tables)
     signed = tuple(
         Signature(table.take("member", str), table.hexadecimal("signature", 64)) for table in signature_tables
     )
@@ -151,6 +153,7 @@ def _charter(document: _Table, source: str) -> Charter:
         time,
         results,
         *task_tables,
+        *privacy_tables,
         *signature_tables,
         document,
     ):
@@ -166,6 +169,7 @@ def _charter(document: _Table, source: str) -> Charter:
         tuple(receivers),
         tasks,
         signed,
+        privacy,
         source,
     )
 
@@ -204,6 +208,17 @@ def _task(table: _Table) -> Task:
         expires=table.moment("expires"),
         script=table.take("script", str, ""),
         model=table.take("model", str, ""),
+    )
+
+
+def _privacy(table: _Table) -> Privacy:
+    return Privacy(
+        member=table.take("member", str),
+        dataset=table.take("dataset", str),
+        epsilon=table.take("epsilon", float),
+        delta=table.take("delta", float),
+        unit=table.take("unit", str),
+        without_noise=cast(Any, table.take("without_noise", str)),
     )
 
 
@@ -278,6 +293,9 @@ def render(charter: Charter) -> str:
         for task in charter.tasks
     ]
     document["tasks"] = _array(tasks)
+    if charter.privacy:
+        policies = [{name: getattr(one, name) for name in Privacy.__slots__} for one in charter.privacy]
+        document["privacy"] = _array(policies)
     if charter.signatures:
         rows = [{"member": one.member, "signature": one.value.hex()} for one in charter.signatures]
         document["signatures"] = _array(rows)

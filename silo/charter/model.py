@@ -15,7 +15,7 @@ from pathlib import Path
 from silo import expiry
 from silo.card import Card
 from silo.charter import checks, signatures
-from silo.charter.terms import Limits, Relay, Signature, SumTerms, Task, Times
+from silo.charter.terms import Limits, Privacy, Relay, Signature, SumTerms, Task, Times
 from silo.errors import CharterError, NotAllowed, NotSigned
 from silo.identity import Identity
 
@@ -24,7 +24,7 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Charter:
-    """Members, relay, sum, times, receivers, tasks, signatures; each list is in the order of its names."""
+    """Members, relay, sum, times, receivers, tasks, privacy, signatures; each list is in the order of its names."""
 
     name: str
     created: datetime
@@ -36,12 +36,14 @@ class Charter:
     receivers: tuple[str, ...]
     tasks: tuple[Task, ...]
     signatures: tuple[Signature, ...] = ()
+    privacy: tuple[Privacy, ...] = ()
     path: str = field(default="charter.toml", compare=False)
     """Where it was read from or written to; part of messages only, not of the agreement."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "members", tuple(sorted(self.members, key=lambda card: card.name)))
         object.__setattr__(self, "tasks", tuple(sorted(self.tasks, key=lambda task: task.name)))
+        object.__setattr__(self, "privacy", tuple(sorted(self.privacy, key=lambda one: one.member)))
         object.__setattr__(self, "signatures", tuple(sorted(self.signatures, key=lambda one: one.member)))
         checks.check_form(self)
         checks.check_sum(self)
@@ -60,13 +62,25 @@ class Charter:
         sum: SumTerms | None = None,
         time: Times | None = None,
         receivers: Iterable[str] = ("*",),
+        privacy: Iterable[Privacy] = (),
     ) -> Charter:
         """Write an agreement that nobody has signed yet. Raises `CharterError`."""
         cards = tuple(members)
         terms = sum or SumTerms.for_members(len(cards))
         start, end = (moment.replace(microsecond=0) for moment in (now, expires))
         whole = tuple(replace(task, expires=task.expires.replace(microsecond=0)) for task in tasks)
-        charter = cls(name, start, end, relay, cards, terms, time or Times(), tuple(receivers), whole)
+        charter = cls(
+            name,
+            start,
+            end,
+            relay,
+            cards,
+            terms,
+            time or Times(),
+            tuple(receivers),
+            whole,
+            privacy=tuple(privacy),
+        )
         charter.check_dates(now)
         return charter
 
@@ -130,6 +144,10 @@ class Charter:
             if task.name == name:
                 return task
         raise NotAllowed(f"task {name!r} is not listed", listed, name)
+
+    def policy(self, name: str) -> Privacy | None:
+        """The privacy policy of a member's data set; None where the charter has none."""
+        return next((one for one in self.privacy if one.member == name), None)
 
     def limits(self, task: Task | str | None = None) -> Limits:
         """The caps of a task; it ends with the charter at the latest."""

@@ -72,6 +72,7 @@ def summary(charter: Charter, now: datetime) -> dict[str, Any]:
             }
             for task in charter.tasks
         ],
+        "privacy": [{name: getattr(one, name) for name in one.__slots__} for one in charter.privacy],
         "warnings": warnings(charter, now),
     }
 
@@ -115,5 +116,12 @@ def show(charter: Charter, now: datetime) -> str:
             for what, digest in (("script", task.script), ("model", task.model))
             if digest
         ]
+    if charter.privacy:
+        lines += ["", "Privacy budgets, for all that is ever released"]
+    for one in charter.privacy:
+        lines.append(
+            f"  {one.member:<20} {one.dataset}: epsilon {one.epsilon:g}, delta {one.delta:g} per {one.unit}; "
+            f"without noise: {one.without_noise}"
+        )
     lines += ["", *(f"warning: {sentence}" for sentence in facts["warnings"])]
     return "\n".join(lines).rstrip() + "\n"

@@ -55,6 +55,8 @@ def canonical(charter: Charter) -> bytes:
             for task in charter.tasks
         ],
     }
+    if charter.privacy:
+        tree["privacy"] = [{name: getattr(one, name) for name in one.__slots__} for one in charter.privacy]
     return json.dumps(
         tree, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
     ).encode()

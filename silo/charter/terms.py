@@ -20,6 +20,7 @@ _DRAWS: Final = 1000
 Digest = bytes | str
 Overflow = Literal["refuse", "saturate"]
 ChangedCohort = Literal["refuse", "allow"]
+WithoutNoise = Literal["refuse", "record"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,26 @@ class Task:
                 agreed[:19] or "none",
                 asked[:19],
             )
+
+
+@dataclass(frozen=True, slots=True)
+class Privacy:
+    """The privacy policy of one member's data set: whose privacy counts, and how much may ever be spent of it.
+
+    `without_noise` says what happens to a number that would leave without differential privacy: "refuse", or
+    "record" (the ledger then shows an infinite epsilon).
+    """
+
+    member: str
+    dataset: str
+    epsilon: float
+    delta: float
+    unit: str = "record"
+    without_noise: WithoutNoise = "refuse"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "epsilon", float(self.epsilon))
+        object.__setattr__(self, "delta", float(self.delta))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import click
 from silo.cli import output
 
 if TYPE_CHECKING:
-    from silo.charter import Charter
+    from silo.charter import Charter, Privacy
 
 
 @click.group()
@@ -50,6 +50,20 @@ def charter() -> None:
 )
 @click.option(
     "--receiver", "receivers", multiple=True, metavar="NAME", help="Who gets results; all by default."
+)
+@click.option(
+    "--privacy",
+    "policies",
+    multiple=True,
+    metavar="MEMBER:DATASET:EPSILON:DELTA[:UNIT]",
+    help="A member's privacy budget, for all that is ever released of the data set.",
+)
+@click.option(
+    "--without-noise",
+    type=click.Choice(["refuse", "record"]),
+    default="refuse",
+    show_default=True,
+    help="What happens to a number that would leave a data set with a budget without noise.",
 )
 @click.option("--allow-interception", is_flag=True, help="Allow members behind a TLS-inspecting proxy.")
 @click.option(
@@ -105,6 +119,7 @@ def new(name: str, out: str, as_json: bool, **options: Any) -> None:
         expires=ends,
         sum=terms,
         receivers=options["receivers"] or ("*",),
+        privacy=[_policy(text, options["without_noise"]) for text in options["policies"]],
     )
     if own is not None:
         made = made.sign(own)
@@ -183,6 +198,21 @@ def show(path: str, as_json: bool) -> None:
         output.emit_json(screen.summary(agreed, now))
     else:
         click.echo(screen.show(agreed, now), nl=False)
+
+
+def _policy(text: str, without_noise: Any) -> Privacy:
+    from silo.charter import Privacy
+    from silo.errors import CharterError
+
+    parts = text.split(":")
+    try:
+        member, dataset, epsilon, delta = parts[:4]
+        (unit,) = parts[4:] or ("record",)
+        return Privacy(member, dataset, float(epsilon), float(delta), unit, without_noise)
+    except ValueError:
+        raise CharterError(
+            f"--privacy {text!r} is not MEMBER:DATASET:EPSILON:DELTA[:UNIT], as in mercy:admissions:1.0:1e-3:patient"
+        ) from None
 
 
 def _digest(path: str) -> str:

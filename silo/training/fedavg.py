@@ -13,13 +13,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from silo.agreement import Round
 from silo.crypto.errors import ParameterError
-from silo.errors import NotAllowed, UpdateReused
+from silo.errors import NotAllowed, UpdateReused, UsageError
 from silo.protocols import rollcall
 from silo.protocols.errors import OutOfStep, ProtocolAborted
 from silo.protocols.rollcall import Term
@@ -27,6 +27,9 @@ from silo.session import Session
 from silo.training import catch_up, checkpoint, learner
 from silo.training.checkpoint import State
 from silo.training.learner import Learner, Parameters
+
+if TYPE_CHECKING:
+    from silo.training.private.plan import DPSGD
 
 _SYNC, _ROUND = f"{catch_up.TAG}/sync", f"{catch_up.TAG}/round"
 _FAILURES_IN_A_ROW = 3
@@ -78,6 +81,7 @@ def train(
     *,
     algorithm: FedAvg,
     loss: Any = None,
+    privacy: DPSGD | None = None,
     checkpoint_path: str | Path | None = None,
     on_round: Callable[[RoundReport], None] | None = None,
 ) -> Trained:
@@ -85,8 +89,10 @@ def train(
     parameters.
 
     `model` is a torch module, `silo.Function`, or any object with parameters(), load() and fit(). With a
-    `checkpoint_path` training goes on there after a crash. Raises as `Session.mean`; three failed rounds in a
-    row end the training with the last one's error.
+    `checkpoint_path` training goes on there after a crash. With `privacy` each member's own part is DP-SGD on
+    its data set's budget; what the whole plan costs must fit before any row is read, and members weigh alike.
+    Raises as `Session.mean`, `PrivacyBudgetExceeded`; three failed rounds in a row end the training with the
+    last one's error.
     """
     left_out = [name for name in session.members if not session.charter.receives(name)]
     if left_out:
@@ -95,9 +101,28 @@ def train(
             "receivers",
             "all",
         )
-    own = learner.learner_of(model, loss)
-    run = _Run(session, own, data, algorithm, Path(checkpoint_path) if checkpoint_path else None)
+    own = (
+        learner.learner_of(model, loss)
+        if privacy is None
+        else _private(session, model, loss, privacy, algorithm)
+    )
+    run = _Run(
+        session, own, data, algorithm, Path(checkpoint_path) if checkpoint_path else None, privacy is not None
+    )
     return run.all(on_round or (lambda _: None))
+
+
+def _private(session: Session, model: Any, loss: Any, privacy: DPSGD, algorithm: FedAvg) -> Learner:
+    if session.policy is None:
+        raise UsageError(
+            f"private training is charged to a ledger, and the charter has no privacy policy for {session.me}: "
+            "agree on one (`silo charter new --privacy`)"
+        )
+    from silo.training.private.learner import PrivateLearner
+
+    return PrivateLearner(
+        model, loss, privacy, session.policy.account, rounds=algorithm.rounds, rng=session.rng
+    )
 
 
 class _Moved(Exception):
@@ -106,8 +131,15 @@ class _Moved(Exception):
 
 class _Run:
     def __init__(
-        self, session: Session, own: Learner, data: Any, algorithm: FedAvg, path: Path | None
+        self,
+        session: Session,
+        own: Learner,
+        data: Any,
+        algorithm: FedAvg,
+        path: Path | None,
+        noised: bool,
     ) -> None:
+        self.noised = noised
         self.session, self.own, self.data, self.algorithm, self.path = session, own, data, algorithm, path
         self.like = own.parameters()
         saved = checkpoint.load(path, like=self.like) if path else None
@@ -163,6 +195,7 @@ class _Run:
                 state=learner.digest(state.parameters),
                 terms=self.algorithm.terms(),
                 compare=self._together,
+                noised=self.noised,
             )
         except _Moved:
             return True

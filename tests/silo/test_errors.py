@@ -14,7 +14,7 @@ import silo
 from silo.crypto.errors import SiloError
 
 PAGES = Path(__file__).parents[2] / "docs" / "errors"
-EXTRAS = {"torch", "sklearn", "matplotlib", "jinja2", "flwr"}
+EXTRAS = {"torch", "sklearn", "matplotlib", "jinja2", "flwr", "opacus", "dp_accounting"}
 
 
 def errors() -> list[type[SiloError]]:

@@ -1,0 +1,1 @@
+"""The privacy budget: events, accountants, the ledger."""

@@ -1,0 +1,50 @@
+"""The key of a ledger that belongs to no identity: for training alone, without a federation."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from silo.crypto.rng import Rng
+from silo.crypto.secret import Secret
+from silo.crypto.signing import KEY_BYTES, SigningKey
+from silo.privacy.errors import LedgerError
+
+
+def load_or_make(ledger: Path, *, rng: Rng) -> SigningKey:
+    """Read LEDGER.key, or make it (0600) where the ledger is new too. Raises `LedgerError`."""
+    path = ledger.with_name(ledger.name + ".key")
+    try:
+        if not path.exists():
+            if ledger.exists() and ledger.stat().st_size:
+                raise LedgerError(
+                    f"the ledger {ledger} belongs to an identity, or its key {path.name} is gone: give the identity"
+                )
+            _make(path, Secret.random(KEY_BYTES, rng=rng))
+        if path.stat().st_mode & 0o077:
+            raise LedgerError(f"others on this computer may read {path}: run `chmod 600 {path}`")
+        text = path.read_text(encoding="ascii").strip()
+        raw = bytes.fromhex(text)
+    except OSError as problem:
+        raise LedgerError(f"the ledger's key {path} cannot be used: {problem.strerror}") from None
+    except ValueError:
+        raise LedgerError(f"the ledger's key {path} is damaged: restore it from a backup") from None
+    if len(raw) != KEY_BYTES:
+        raise LedgerError(f"the ledger's key {path} is damaged: restore it from a backup")
+    return SigningKey(Secret(raw))
+
+
+def _make(path: Path, secret: Secret) -> None:
+    """Whole or not at all, and never over another process's key."""
+    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
+    descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(secret.reveal().hex() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    finally:
+        draft.unlink()

@@ -1,0 +1,51 @@
+"""What the charter's privacy policy asks of every number that leaves, and the account that pays for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from silo.charter import Privacy
+from silo.errors import NotAllowed
+from silo.privacy.account import Account
+from silo.privacy.budget import Budget
+from silo.privacy.dataset import Description
+from silo.privacy.errors import NotCovered
+from silo.privacy.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One member's policy, bound to the account of its data set."""
+
+    terms: Privacy
+    account: Account
+
+    @classmethod
+    def open(cls, terms: Privacy, ledger: Ledger) -> Policy:
+        """Open the data set's budget, or go on with the one that it has.
+
+        Raises `NotAllowed` when the ledger knows it under other figures: a new charter refills nothing.
+        """
+        known = ledger.books.datasets.get(terms.dataset)
+        if known is None:
+            budget, about = Budget(terms.epsilon, terms.delta), Description(unit=terms.unit)
+            return cls(terms, ledger.add(terms.dataset, budget, about))
+        have = (known.budget.epsilon, known.budget.delta, known.description.unit)
+        asked = (terms.epsilon, terms.delta, terms.unit)
+        if have != asked:
+            raise NotAllowed(
+                f"the budget of {terms.dataset} on this site's ledger is another one than the charter's",
+                "epsilon {:g}, delta {:g} per {}".format(*asked),
+                "epsilon {:g}, delta {:g} per {}".format(*have),
+            )
+        return cls(terms, ledger.account(terms.dataset))
+
+    def release(self, what: str) -> None:
+        """A number is about to leave without noise: refuse, or write it down. Raises `NotCovered`."""
+        if self.terms.without_noise == "refuse":
+            raise NotCovered(
+                f"this {what} of {self.terms.dataset} would leave without noise, and the charter refuses that: "
+                "add noise=silo.Skellam(...), train with privacy=silo.DPSGD(...), give public ranges "
+                '(silo.standardize with low= and high=), or agree on without_noise = "record"'
+            )
+        self.account.release_unprotected(what)

@@ -1,0 +1,102 @@
+"""One record of the ledger: canonical text, chained by hash, signed by the owner.
+
+    hash      = SHA-256(label, ledger id, sequence, previous hash, body)
+    signature = Ed25519(label, hash)
+
+The body is JSON with sorted keys; every figure in it is text, the exact decimal of its value, so that no reader
+rounds. As each hash covers the one before, the signature of the newest record covers the whole chain.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+
+from silo.crypto import labels, signing
+from silo.errors import InvalidSignature
+from silo.privacy.errors import LedgerCorrupt
+
+SCHEMA: Final = 1
+MAX_BODY: Final = 1 << 20
+KINDS: Final = (
+    "ledger",
+    "open",
+    "reserve",
+    "commit",
+    "close",
+    "refuse",
+    "release",
+    "adjust",
+    "freeze",
+    "witness",
+)
+Kind = Literal[
+    "ledger", "open", "reserve", "commit", "close", "refuse", "release", "adjust", "freeze", "witness"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record as it lies in the file."""
+
+    sequence: int
+    previous: bytes
+    body: str
+    hash: bytes
+    signature: bytes
+
+    def fields(self) -> dict[str, Any]:
+        """The body as a dict. Raises `LedgerCorrupt`."""
+        try:
+            found = json.loads(self.body) if len(self.body) <= MAX_BODY else None
+        except (ValueError, RecursionError):
+            found = None
+        if not isinstance(found, dict) or canonical(found) != self.body:
+            raise LedgerCorrupt(self.sequence, "is not in the ledger's form")
+        if found.get("schema") != str(SCHEMA) or found.get("kind") not in KINDS:
+            raise LedgerCorrupt(self.sequence, "is of a kind or version that this Silo does not know")
+        return found
+
+    def check(self, ledger: bytes, previous: bytes) -> None:
+        """Check number and chain, not the signature. Raises `LedgerCorrupt`."""
+        if self.hash != digest(ledger, self.sequence, self.previous, self.body):
+            raise LedgerCorrupt(self.sequence, "was edited")
+        if self.previous != previous:
+            raise LedgerCorrupt(self.sequence, "does not follow the one before it")
+
+    def check_signature(self, key: bytes) -> None:
+        """Check that the owner signed. Raises `LedgerCorrupt`."""
+        try:
+            signing.verify(key, labels.LEDGER_SIGNATURE, self.hash, self.signature)
+        except InvalidSignature:
+            raise LedgerCorrupt(self.sequence, "is not signed by the ledger's owner") from None
+
+
+def canonical(body: Mapping[str, Any]) -> str:
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest(ledger: bytes, sequence: int, previous: bytes, body: str) -> bytes:
+    """The hash of a record; 32 bytes."""
+    return hashlib.sha256(labels.bind(labels.LEDGER_RECORD, ledger, sequence, previous, body)).digest()
+
+
+def genesis(ledger: bytes) -> bytes:
+    """What the first record follows; 32 bytes."""
+    return hashlib.sha256(labels.bind(labels.LEDGER_RECORD, ledger)).digest()
+
+
+def timestamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def moment(text: str) -> datetime:
+    """Read `timestamp` again. Raises `ValueError`."""
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError("a time without zone")
+    return found
