@@ -59,6 +59,21 @@ def outbox(
         ctx.exit(1)
 
 
+@audit.command()
+@click.argument("path", metavar="LEDGER")
+@click.option("--card", metavar="CARD", help="The owner's card.")
+@click.option("--witness", "witnesses", multiple=True, metavar="LINE", help="A head that was kept elsewhere.")
+@click.option("--witness-card", "partners", multiple=True, metavar="CARD", help="The card of a witness.")
+@output.json_option
+def ledger(
+    path: str, card: str | None, witnesses: tuple[str, ...], partners: tuple[str, ...], as_json: bool
+) -> None:
+    """Check a ledger, or an export, against what partners witnessed, and recompute epsilon."""
+    from silo.cli.ledger import check
+
+    check(path, card, witnesses, partners, as_json)
+
+
 def _screen(report: Report) -> str:
     rows = [
         [

@@ -89,17 +89,8 @@ def cost(text: str, count: int, order: int) -> Spent:
 
 
 def _cost(event: Event, order: int) -> Spent:
-    if isinstance(event, events.Composed):
-        total = Spent()
-        for one in event.events:
-            total = total.plus(_cost(one, order))
-        return total
-    if isinstance(event, events.Repeated):
-        one = _cost(event.event, order)
-        return Spent(event.count * one.divergence, event.count * one.epsilon, event.count * one.delta)
-    if isinstance(event, events.EpsilonDelta) and event.delta > 0:
-        return Spent(0.0, event.epsilon, event.delta)
-    return Spent(float(rdp.curve(event, (order,))[0]))
+    rest, epsilon, delta = rdp.split(event)
+    return Spent(0.0 if rest is None else rdp.divergence(rest, order), epsilon, delta)
 
 
 def describe_from(fields: Mapping[str, Any]) -> Description:

@@ -41,7 +41,8 @@ class Verified:
     """A ledger without a fault, as far as its records and the given heads tell."""
 
     books: Books
-    head: Head
+    sealed: SealedHead
+    """The newest record, under its owner's signature."""
     records: int
     witnesses: tuple[Line, ...] = ()
     """The lines from outside that this ledger was held against."""
@@ -70,12 +71,12 @@ def verify(
     """
     lines = [_parse(line) for line in witnesses]
     wanted = {line.head.sequence for line in lines}
-    books, place, previous = Books(), 0, b""
+    books, place, previous, signature = Books(), 0, b"", b""
     hashes: dict[int, bytes] = {}
     bodies: list[tuple[int, dict[str, Any]]] = []
     for one in export.read(Path(path)):
         fields = _check(one, books, place, previous, key, str(path))
-        place, previous = one.sequence, one.hash
+        place, previous, signature = one.sequence, one.hash, one.signature
         bodies.append((place, fields))
         if place in wanted:
             hashes[place] = one.hash
@@ -91,7 +92,8 @@ def verify(
     for known in books.witnessed.values():
         if cards and known.witness in cards:
             _check_line(known, books, cards)
-    return Verified(books, Head(books.ledger, place, previous), place, tuple(lines), tuple(bodies))
+    sealed = SealedHead(Head(books.ledger, place, previous), signature)
+    return Verified(books, sealed, place, tuple(lines), tuple(bodies))
 
 
 def recompute(books: Books, *, names: Iterable[str] | None = None) -> list[Recomputed]:
