@@ -45,6 +45,21 @@ class Account:
             self.dataset, event, count, purpose=purpose, details=details or {}, plan=plan
         )
 
+    def require(
+        self,
+        event: Event,
+        count: int = 1,
+        *,
+        purpose: str,
+        details: Mapping[str, str] | None = None,
+        plan: str = "",
+    ) -> None:
+        """Raise `PrivacyBudgetExceeded`, written down as a refusal, unless so many events would be admitted now.
+
+        Nothing is reserved: it is asked before work begins.
+        """
+        self.ledger.require(self.dataset, event, count, purpose=purpose, details=details or {}, plan=plan)
+
     def affords(self, event: Event, count: int = 1) -> bool:
         """Whether so many events would be admitted now; nothing is written."""
         try:

@@ -44,6 +44,9 @@ CREATE TABLE IF NOT EXISTS records (
 """
 
 
+Append = Callable[..., None]
+
+
 class Ledger:
     """The ledger of one organisation. Threads and processes may share the file."""
 
@@ -168,26 +171,38 @@ class Ledger:
         self, name: str, event: Event, count: int, *, purpose: str, details: Mapping[str, str], plan: str
     ) -> Reservation:
         """See `Account.reserve`."""
-        check_texts(details)
-        text = events.dumps(event)
         identifier = self._rng.bytes(16).hex()
-        fields: dict[str, Any] = {
-            "dataset": name,
-            "event": events.to_json(event),
-            "count": str(count),
-            "purpose": purpose[:200],
-            "plan": plan[:64],
-            "details": dict(details),
-        }
+        fields = _fields(name, event, count, purpose, details, plan)
+
+        def write(append: Append) -> None:
+            budget, before = self._books.dataset(name).budget, self._books.spent(name)
+            append(
+                "reserve",
+                **fields,
+                reservation=identifier,
+                divergence_before=repr(before.divergence),
+                filter_before=repr(budget.filter_epsilon(before)),
+            )
+
+        self._admit(event, count, fields, write)
+        return Reservation(self, identifier, event, count)
+
+    def require(
+        self, name: str, event: Event, count: int, *, purpose: str, details: Mapping[str, str], plan: str
+    ) -> None:
+        """See `Account.require`."""
+        self._admit(event, count, _fields(name, event, count, purpose, details, plan), lambda append: None)
+
+    def _admit(
+        self, event: Event, count: int, fields: Mapping[str, Any], write: Callable[[Append], None]
+    ) -> None:
+        """Write if so many events fit the budget; else write the refusal, and raise it."""
         refused: PrivacyBudgetExceeded | None = None
         with self._writing() as append:
-            books = self._books
-            if books.frozen:
-                raise LedgerForked(self._sequence, books.frozen, str(self.path))
-            budget = books.dataset(name).budget
-            before = books.spent(name)
+            if self._books.frozen:
+                raise LedgerForked(self._sequence, self._books.frozen, str(self.path))
             try:
-                books.check_room(name, text, count)
+                self._books.check_room(fields["dataset"], events.dumps(event), count)
             except PrivacyBudgetExceeded as problem:
                 refused = problem
                 append(
@@ -199,16 +214,9 @@ class Ledger:
                     limit=repr(problem.limit),
                 )
             else:
-                append(
-                    "reserve",
-                    **fields,
-                    reservation=identifier,
-                    divergence_before=repr(before.divergence),
-                    filter_before=repr(budget.filter_epsilon(before)),
-                )
+                write(append)
         if refused is not None:
             raise refused
-        return Reservation(self, identifier, event, count)
 
     def close_reservation(self, identifier: str, executed: int) -> None:
         """Give back what was not executed, by a signed count."""
@@ -393,6 +401,20 @@ class Ledger:
 
     def __exit__(self, *exc: object) -> None:
         self.close()
+
+
+def _fields(
+    name: str, event: Event, count: int, purpose: str, details: Mapping[str, str], plan: str
+) -> dict[str, Any]:
+    check_texts(details)
+    return {
+        "dataset": name,
+        "event": events.to_json(event),
+        "count": str(count),
+        "purpose": purpose[:200],
+        "plan": plan[:64],
+        "details": dict(details),
+    }
 
 
 def _reason(problem: BaseException) -> str:

@@ -29,6 +29,7 @@ from silo.training.checkpoint import State
 from silo.training.learner import Learner, Parameters
 
 if TYPE_CHECKING:
+    from silo.training.private.learner import PrivateLearner
     from silo.training.private.plan import DPSGD
 
 _SYNC, _ROUND = f"{catch_up.TAG}/sync", f"{catch_up.TAG}/round"
@@ -101,18 +102,17 @@ def train(
             "receivers",
             "all",
         )
-    own = (
-        learner.learner_of(model, loss)
-        if privacy is None
-        else _private(session, model, loss, privacy, algorithm)
-    )
+    private = None if privacy is None else _private(session, model, loss, privacy, algorithm)
+    own: Learner = private or learner.learner_of(model, loss)
     run = _Run(
         session, own, data, algorithm, Path(checkpoint_path) if checkpoint_path else None, privacy is not None
     )
+    if private is not None:
+        private.require_room(algorithm.rounds - run.state.round)
     return run.all(on_round or (lambda _: None))
 
 
-def _private(session: Session, model: Any, loss: Any, privacy: DPSGD, algorithm: FedAvg) -> Learner:
+def _private(session: Session, model: Any, loss: Any, privacy: DPSGD, algorithm: FedAvg) -> PrivateLearner:
     if session.policy is None:
         raise UsageError(
             f"private training is charged to a ledger, and the charter has no privacy policy for {session.me}: "

@@ -1,0 +1,193 @@
+"""DP-SGD's public constants, and what they cost, before anything runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from silo.errors import ParameterError
+from silo.privacy import events
+from silo.privacy.account import Account
+from silo.privacy.budget import Budget, Spent
+from silo.privacy.dataset import cost
+from silo.privacy.events import Event
+
+if TYPE_CHECKING:
+    import torch
+
+Optimizer = Callable[[Iterable["torch.nn.Parameter"]], "torch.optim.Optimizer"]
+_MOST_SIGMA: Final = 1000.0
+_LEAST_SIGMA: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class DPSGD:
+    """DP-SGD with constants that everybody may know; none may be computed from the records.
+
+    Each of `steps` steps takes every row with probability `sampling` (Poisson), clips its gradient to L2 norm `clip`,
+    adds Gaussian noise of standard deviation `noise_multiplier * clip` to the sum, and divides by `lot`, the size of
+    batch that one expects. Give either `noise_multiplier`, or a target `epsilon` at `delta` for all steps.
+
+    `mode` is Opacus' way to per-sample gradients: "hooks", or "ghost" (norms only, two backward passes, less memory).
+    `physical_batch` bounds the rows in memory at once, `chunk` the steps that a crash can cost. `weight` is this
+    member's weight in a federation: public as well. Raises `ParameterError`.
+    """
+
+    sampling: float
+    steps: int
+    clip: float
+    lot: float
+    noise_multiplier: float | None = None
+    epsilon: float | None = None
+    delta: float | None = None
+    learning_rate: float | None = None
+    momentum: float = 0.0
+    optimizer: Optimizer | None = None
+    mode: Literal["hooks", "ghost"] = "hooks"
+    physical_batch: int = 256
+    chunk: int = 16
+    weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        _require(
+            0 < self.sampling <= 1, f"sampling is a probability above 0 and at most 1, not {self.sampling}"
+        )
+        _require(
+            _whole(self.steps) and 1 <= self.steps <= 10**9,
+            f"steps is a whole number from 1 to 10^9, not {self.steps}",
+        )
+        _require(0 < self.clip < math.inf, f"clip is a norm above 0, not {self.clip}")
+        _require(0 < self.lot < math.inf, f"lot is an expected batch size above 0, not {self.lot}")
+        given = self.noise_multiplier is not None
+        _require(
+            given != (self.epsilon is not None) and (self.epsilon is None) == (self.delta is None),
+            "DPSGD takes a noise_multiplier, or a target epsilon with its delta",
+        )
+        if self.noise_multiplier is not None:
+            _require(
+                0 < self.noise_multiplier <= _MOST_SIGMA,
+                f"noise_multiplier is above 0 and at most {_MOST_SIGMA:g}, not {self.noise_multiplier}",
+            )
+        if self.epsilon is not None and self.delta is not None:
+            Budget(self.epsilon, self.delta)
+        rate = self.learning_rate
+        _require(rate is None or 0 < rate < math.inf, f"learning_rate is above 0, not {rate}")
+        _require(0 <= self.momentum < 1, f"momentum is in [0, 1), not {self.momentum}")
+        _require(
+            self.mode in ("hooks", "ghost"),
+            f'mode is "hooks" or "ghost", not {self.mode!r}: no other is sound',
+        )
+        _require(
+            _whole(self.physical_batch) and self.physical_batch >= 1,
+            f"physical_batch is at least 1, not {self.physical_batch}",
+        )
+        _require(_whole(self.chunk) and self.chunk >= 1, f"chunk is at least 1, not {self.chunk}")
+        _require(0 < self.weight < math.inf, f"weight is above 0, not {self.weight}")
+
+    def plan(self, account: Account | None = None) -> Plan:
+        """What all steps cost; with an account also what is left there. Nothing is written or drawn.
+
+        For a target, the least noise (to three digits) whose filtered cost keeps it. Raises `ParameterError`.
+        """
+        sigma = self.noise_multiplier
+        if sigma is None:
+            sigma = self._least_sigma(Budget(self.epsilon or 0.0, self.delta or 0.0))
+        return Plan(self, sigma, account)
+
+    def _least_sigma(self, budget: Budget) -> float:
+        def enough(sigma: float) -> bool:
+            step = events.dumps(events.PoissonSampled(self.sampling, events.Gaussian(sigma)))
+            return budget.admits(cost(step, self.steps, budget.order))
+
+        low, high = _LEAST_SIGMA, _MOST_SIGMA
+        if not enough(high):
+            raise ParameterError(
+                f"no noise up to {_MOST_SIGMA:g} keeps epsilon {budget.epsilon:g} over {self.steps} steps: take fewer"
+            )
+        while high / low > 1.0002:
+            middle = math.sqrt(low * high)
+            low, high = (low, middle) if enough(middle) else (middle, high)
+        digits = 2 - math.floor(math.log10(high))
+        return math.ceil(high * 10.0**digits) / 10.0**digits
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A plan and its cost."""
+
+    privacy: DPSGD
+    noise_multiplier: float
+    account: Account | None = None
+
+    @property
+    def step(self) -> events.PoissonSampled:
+        """The event of one step."""
+        return events.PoissonSampled(self.privacy.sampling, events.Gaussian(self.noise_multiplier))
+
+    @property
+    def event(self) -> Event:
+        """The event of all steps."""
+        return events.Repeated(self.step, self.privacy.steps)
+
+    @property
+    def delta(self) -> float:
+        """The account's delta, else the target's, else 1e-5."""
+        if self.account is not None:
+            return self.account.budget.delta
+        return self.privacy.delta or 1e-5
+
+    @property
+    def epsilon(self) -> float:
+        """What all steps cost by themselves, by the PLD accountant."""
+        from silo.privacy.accountants.pld import PLD
+
+        return PLD().epsilon(self.event, self.delta)
+
+    def describe(self) -> str:
+        """Two lines for people: the cost, and what is left."""
+        lines = [
+            f"{self.privacy.steps:,} steps at sampling {self.privacy.sampling:g}, noise {self.noise_multiplier:g}: "
+            f"epsilon {self.epsilon:.3f} at delta {self.delta:g}"
+        ]
+        if self.account is not None:
+            budget = self.account.budget
+            before, after = self.account.used, budget.used(self._after(budget))
+            verdict = "it fits" if after <= 1 else "it does NOT fit"
+            lines.append(
+                f"the budget of {self.account.dataset} (epsilon {budget.epsilon:g}) is used to {before:.1%}, "
+                f"and to {after:.1%} afterwards: {verdict}"
+            )
+        return "\n".join(lines)
+
+    def _after(self, budget: Budget) -> Spent:
+        if self.account is None:
+            return Spent()
+        spent = self.account.ledger.books.spent(self.account.dataset)
+        return spent.plus(cost(events.dumps(self.step), self.privacy.steps, budget.order))
+
+    def details(self) -> dict[str, str]:
+        """What the ledger keeps beside the event."""
+        privacy = self.privacy
+        return {
+            "mechanism": "DP-SGD",
+            "sampling q": repr(privacy.sampling),
+            "steps T": str(privacy.steps),
+            "noise multiplier sigma": repr(self.noise_multiplier),
+            "clip C": repr(privacy.clip),
+            "normaliser L": repr(privacy.lot),
+            "sampling assumption": "Poisson, by the cryptographic generator",
+            "parameters": "declared before any output",
+            "generator": "AES-128-CTR, seeded by the operating system",
+            "observer": "whoever sees the model after every step",
+        }
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _require(condition: bool, sentence: str) -> None:
+    if not condition:
+        raise ParameterError(sentence)

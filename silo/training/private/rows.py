@@ -1,0 +1,56 @@
+"""A party's rows, from which a sample is taken by indices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.utils.data import Dataset, TensorDataset, default_collate
+
+from silo.errors import ParameterError
+from silo.training.private.checks import check_data
+
+
+class Rows:
+    """(x, y) as arrays or tensors, or a map-style torch data set that gives such pairs."""
+
+    def __init__(self, data: Any) -> None:
+        check_data(data)
+        if isinstance(data, TensorDataset):
+            data = data.tensors
+        self._tensors: tuple[torch.Tensor, ...] | None = None
+        self._dataset: Dataset[Any] | None = None
+        if isinstance(data, (tuple, list)):
+            self._tensors = tuple(_tensor(part) for part in data)
+            lengths = {len(part) for part in self._tensors}
+            if len(self._tensors) != 2 or len(lengths) != 1:
+                raise ParameterError(
+                    f"data is a pair (x, y) of equal length, not {len(self._tensors)} parts of {sorted(lengths)} rows"
+                )
+        elif hasattr(data, "__getitem__") and hasattr(data, "__len__"):
+            self._dataset = data
+        else:
+            raise ParameterError(f"data is (x, y) or a map-style data set, not a {type(data).__name__}")
+
+    def __len__(self) -> int:
+        return len(self._tensors[0]) if self._tensors is not None else len(self._dataset)  # type: ignore[arg-type]
+
+    def take(self, indices: npt.NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The rows at these places."""
+        if self._tensors is not None:
+            at = torch.from_numpy(indices)
+            x, y = self._tensors
+            return x.index_select(0, at), y.index_select(0, at)
+        if self._dataset is None:
+            raise ParameterError("there are no rows")
+        x, y = default_collate([self._dataset[int(index)] for index in indices])
+        return x, y
+
+
+def _tensor(part: Any) -> torch.Tensor:
+    tensor = torch.as_tensor(part)
+    if tensor.ndim == 0:
+        raise ParameterError("data is a pair (x, y) whose first axis is rows")
+    return tensor
