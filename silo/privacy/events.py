@@ -1,65 +1,77 @@
-"""What a mechanism did to the data, as a tree: the form in which privacy spent is kept and recomputed.
+"""What is done to a data set, as far as its privacy is concerned: a tree of noise, sampling and repetition.
 
-It mirrors the DpEvent tree of dp-accounting. The neighbouring relation is everywhere: add or remove one unit.
-The text is JSON with sorted keys, every figure an exact decimal in quotes, so that equal events have equal texts.
+The tree mirrors the DpEvent of Google's dp-accounting. Two data sets are neighbours when one has a unit that the
+other lacks ("add or remove one unit"). Gaussian and Laplace noise is over a sensitivity of 1, Skellam noise over
+the integer sensitivities that it names.
+
+As JSON an event is an object with one name, and every figure is text, the exact decimal of its value. Equal events
+have equal texts, and no other text of the same event is read. A text has at most 1 MiB, 10,000 events, 16 levels.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+import numbers
+import operator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-from silo.errors import ParameterError
+from silo.crypto.errors import ParameterError
 
 MAX_DEPTH: Final = 16
 MAX_NODES: Final = 10_000
 MAX_TEXT: Final = 1 << 20
 MAX_COUNT: Final = 10**12
+_MAX_FIGURE: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Gaussian:
-    """Gaussian noise of standard deviation `noise_multiplier` times the L2 sensitivity."""
+    """Gaussian noise of this standard deviation over the L2 sensitivity."""
 
     noise_multiplier: float
 
     def __post_init__(self) -> None:
-        _above_zero("the noise multiplier", self.noise_multiplier)
+        _positive(self, "noise_multiplier")
 
 
 @dataclass(frozen=True, slots=True)
 class Laplace:
-    """Laplace noise of scale `noise_multiplier` times the L1 sensitivity."""
+    """Laplace noise of this scale over the L1 sensitivity."""
 
     noise_multiplier: float
 
     def __post_init__(self) -> None:
-        _above_zero("the noise multiplier", self.noise_multiplier)
+        _positive(self, "noise_multiplier")
 
 
 @dataclass(frozen=True, slots=True)
 class RandomizedResponse:
-    """One of `values` answers: the true one with probability `keep`, else each other one alike."""
+    """One of `values` answers: the true one with probability `keep`, else one of the others, all alike.
+
+    Who answers is public: a unit that is absent answers at random.
+    """
 
     keep: float
     values: int
 
     def __post_init__(self) -> None:
-        if not 2 <= self.values <= 10**6 or not 1 / self.values <= self.keep < 1:
+        _whole(self, "values", 2, 10**6)
+        _number(self, "keep")
+        if not 1 / self.values <= self.keep < 1:
             raise ParameterError(
                 f"randomized response keeps the truth with a probability from 1 / {self.values} to below 1, "
-                f"among 2 values or more, not {self.keep}"
+                f"not {self.keep}"
             )
 
 
 @dataclass(frozen=True, slots=True)
 class Skellam:
-    """Skellam noise on integers: its variance, and the L2 and L1 sensitivity, all in steps of the grid.
+    """Skellam noise of this variance on every number of an integer vector.
 
-    The variance is that of the noise which the observer does not know.
+    `l2` and `l1` bound what one unit changes, in steps of the grid; `variance` counts only the noise that the
+    observer does not know.
     """
 
     variance: float
@@ -67,185 +79,213 @@ class Skellam:
     l1: float
 
     def __post_init__(self) -> None:
-        for what, value in (("variance", self.variance), ("L2", self.l2), ("L1", self.l1)):
-            _above_zero(f"the {what} of a Skellam event", value)
+        for name in ("variance", "l2", "l1"):
+            _positive(self, name)
         if self.l1 < self.l2:
             raise ParameterError(
-                f"an L1 sensitivity is at least the L2 sensitivity, not {self.l1} < {self.l2}"
+                f"an L1 sensitivity is never less than the L2 sensitivity, and {self.l1} is less than {self.l2}"
             )
-
-
-@dataclass(frozen=True, slots=True)
-class EpsilonDelta:
-    """A mechanism of which a proof says no more than (epsilon, delta)."""
-
-    epsilon: float
-    delta: float
-
-    def __post_init__(self) -> None:
-        if not (0 <= self.epsilon < math.inf and 0 <= self.delta < 1):
-            raise ParameterError(
-                f"epsilon is a number from 0 on and delta one in [0, 1), not {self.epsilon} and {self.delta}"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class NoPrivacy:
-    """A release without any differential privacy."""
 
 
 @dataclass(frozen=True, slots=True)
 class PoissonSampled:
-    """An event on a sample in which each unit is with this probability, independently."""
+    """`event` on a sample that every unit enters independently with this probability."""
 
     probability: float
     event: Event
 
     def __post_init__(self) -> None:
+        _number(self, "probability")
         if not 0 < self.probability <= 1:
-            raise ParameterError(f"a sampling probability is above 0 and at most 1, not {self.probability}")
+            raise ParameterError(
+                f"a sampling probability is more than 0 and at most 1, not {self.probability}"
+            )
+        _event(self.event)
 
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """The same event, `count` times."""
+    """`event` so many times, each with fresh noise and a fresh sample."""
 
     event: Event
     count: int
 
     def __post_init__(self) -> None:
-        if not 1 <= self.count <= MAX_COUNT:
-            raise ParameterError(f"an event is repeated 1 to {MAX_COUNT} times, not {self.count}")
+        _event(self.event)
+        _whole(self, "count", 1, MAX_COUNT)
 
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """All of these events."""
+    """All of these, in any order; none is nothing."""
 
     events: tuple[Event, ...]
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "events", tuple(self.events))
+        for one in self.events:
+            _event(one)
 
-Event = (
+
+@dataclass(frozen=True, slots=True)
+class EpsilonDelta:
+    """Something of which (epsilon, delta) is proven, and nothing more."""
+
+    epsilon: float
+    delta: float
+
+    def __post_init__(self) -> None:
+        _number(self, "epsilon")
+        _number(self, "delta")
+        if not 0 <= self.epsilon < math.inf:
+            raise ParameterError(f"epsilon is a number of 0 or more, not {self.epsilon}")
+        if not 0 <= self.delta < 1:
+            raise ParameterError(f"delta is at least 0 and less than 1, not {self.delta}")
+
+
+@dataclass(frozen=True, slots=True)
+class NoPrivacy:
+    """A release without differential privacy."""
+
+
+Event: TypeAlias = (
     Gaussian
     | Laplace
     | RandomizedResponse
     | Skellam
-    | EpsilonDelta
-    | NoPrivacy
     | PoissonSampled
     | Repeated
     | Composed
+    | EpsilonDelta
+    | NoPrivacy
 )
 
-_SIMPLE: Final[Mapping[str, tuple[type[Any], Mapping[str, type[Any]]]]] = {
-    "gaussian": (Gaussian, {"noise_multiplier": float}),
-    "laplace": (Laplace, {"noise_multiplier": float}),
-    "randomized_response": (RandomizedResponse, {"keep": float, "values": int}),
-    "skellam": (Skellam, {"variance": float, "l2": float, "l1": float}),
-    "epsilon_delta": (EpsilonDelta, {"epsilon": float, "delta": float}),
-    "no_privacy": (NoPrivacy, {}),
+_FORMS: Final[dict[type[Any], tuple[str, dict[str, str]]]] = {
+    Gaussian: ("gaussian", {"noise_multiplier": "float"}),
+    Laplace: ("laplace", {"noise_multiplier": "float"}),
+    RandomizedResponse: ("randomized_response", {"keep": "float", "values": "int"}),
+    Skellam: ("skellam", {"variance": "float", "l2": "float", "l1": "float"}),
+    PoissonSampled: ("poisson_sampled", {"probability": "float", "event": "event"}),
+    Repeated: ("repeated", {"event": "event", "count": "int"}),
+    Composed: ("composed", {"events": "events"}),
+    EpsilonDelta: ("epsilon_delta", {"epsilon": "float", "delta": "float"}),
+    NoPrivacy: ("no_privacy", {}),
 }
-_NAMES: Final = {kind: name for name, (kind, _) in _SIMPLE.items()}
-
-
-def to_json(event: Event) -> dict[str, Any]:
-    """The event as plain JSON values."""
-    if isinstance(event, PoissonSampled):
-        return {"poisson_sampled": {"probability": _text(event.probability), "event": to_json(event.event)}}
-    if isinstance(event, Repeated):
-        return {"repeated": {"count": str(event.count), "event": to_json(event.event)}}
-    if isinstance(event, Composed):
-        return {"composed": {"events": [to_json(one) for one in event.events]}}
-    name = _NAMES[type(event)]
-    fields = _SIMPLE[name][1]
-    return {name: {key: _text(getattr(event, key)) for key in fields}}
-
-
-def from_json(tree: object) -> Event:
-    """Read `to_json` again. Raises `ParameterError` for anything else."""
-    return _Reader().event(tree, 0)
+_KINDS: Final = {name: kind for kind, (name, _) in _FORMS.items()}
 
 
 def dumps(event: Event) -> str:
-    """The canonical text."""
-    return json.dumps(to_json(event), sort_keys=True, separators=(",", ":"))
+    """The one text of an event. Raises `ParameterError` for one beyond the bounds."""
+    text = json.dumps(to_json(event), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    if len(text) > MAX_TEXT:
+        raise ParameterError(f"an event's text has at most {MAX_TEXT} characters, not {len(text)}")
+    return text
 
 
 def loads(text: str) -> Event:
-    """Read `dumps` again. Raises `ParameterError`."""
-    if len(text) > MAX_TEXT:
-        raise ParameterError(f"an event of {len(text)} characters is longer than {MAX_TEXT}")
+    """Read what `dumps` wrote, and nothing else. Raises `ParameterError`."""
+    if not isinstance(text, str) or len(text) > MAX_TEXT:
+        raise ParameterError(f"an event is a text of at most {MAX_TEXT} characters")
     try:
-        tree = json.loads(text)
+        found = json.loads(text)
     except (ValueError, RecursionError):
-        raise ParameterError("an event is not JSON") from None
-    return from_json(tree)
+        raise ParameterError("an event's text is not JSON: take the text that Silo wrote") from None
+    event = from_json(found)
+    if dumps(event) != text:
+        raise ParameterError("an event's text is not in its one form: take the text that Silo wrote")
+    return event
 
 
-class _Reader:
-    def __init__(self) -> None:
-        self.nodes = 0
+def to_json(event: Event) -> dict[str, Any]:
+    """An event as JSON. Raises `ParameterError` for one beyond the bounds."""
+    return _write(event, 1, [0])
 
-    def event(self, tree: object, depth: int) -> Event:
-        self.nodes += 1
-        if depth > MAX_DEPTH or self.nodes > MAX_NODES:
-            raise ParameterError(f"an event is deeper than {MAX_DEPTH} or larger than {MAX_NODES}")
-        if not isinstance(tree, dict) or len(tree) != 1:
-            raise ParameterError("an event is an object with one name")
-        ((name, fields),) = tree.items()
-        if name == "poisson_sampled":
-            self.keys(name, fields, {"probability", "event"})
-            return PoissonSampled(_number(fields["probability"]), self.event(fields["event"], depth + 1))
-        if name == "repeated":
-            self.keys(name, fields, {"count", "event"})
-            return Repeated(self.event(fields["event"], depth + 1), _whole(fields["count"]))
-        if name == "composed":
-            self.keys(name, fields, {"events"})
-            if not isinstance(fields["events"], list):
-                raise ParameterError("the events of a composition are a list")
-            return Composed(tuple(self.event(one, depth + 1) for one in fields["events"]))
-        if name not in _SIMPLE:
-            raise ParameterError(f"{str(name)[:40]!r} is no event that this Silo knows")
-        kind, types = _SIMPLE[name]
-        self.keys(name, fields, set(types))
-        found: Event = kind(
-            **{
-                key: _whole(fields[key]) if want is int else _number(fields[key])
-                for key, want in types.items()
-            }
+
+def from_json(found: Any) -> Event:
+    """Read `to_json` again, strictly. Raises `ParameterError`."""
+    return _read(found, 1, [0])
+
+
+def _count(depth: int, count: list[int]) -> None:
+    count[0] += 1
+    if depth > MAX_DEPTH or count[0] > MAX_NODES:
+        raise ParameterError(f"an event has at most {MAX_NODES} parts on {MAX_DEPTH} levels")
+
+
+def _write(event: Event, depth: int, count: list[int]) -> dict[str, Any]:
+    _count(depth, count)
+    _event(event)
+    tag, fields = _FORMS[type(event)]
+    found: dict[str, Any] = {}
+    for name, what in fields.items():
+        value = getattr(event, name)
+        if what == "event":
+            found[name] = _write(value, depth + 1, count)
+        elif what == "events":
+            found[name] = [_write(one, depth + 1, count) for one in value]
+        else:
+            found[name] = repr(value)
+    return {tag: found}
+
+
+def _read(found: Any, depth: int, count: list[int]) -> Event:
+    _count(depth, count)
+    if not isinstance(found, dict) or len(found) != 1:
+        raise ParameterError("an event is an object with one name, that of its kind")
+    ((tag, given),) = found.items()
+    if tag not in _KINDS:
+        raise ParameterError(
+            f"{str(tag)[:40]!r} is no event that this Silo knows: it knows {', '.join(_KINDS)}"
         )
-        return found
-
-    def keys(self, name: str, fields: object, want: set[str]) -> None:
-        if not isinstance(fields, dict) or set(fields) != want:
-            raise ParameterError(f"an event {name} has the fields {', '.join(sorted(want)) or 'of no name'}")
-
-
-def _text(value: float) -> str:
-    return str(value) if isinstance(value, int) else repr(float(value))
+    fields = _FORMS[_KINDS[tag]][1]
+    if not isinstance(given, dict) or set(given) != set(fields):
+        raise ParameterError(f"the event {tag} has exactly these fields: {', '.join(fields) or 'none'}")
+    values = [_value(given[name], what, f"{name} of {tag}", depth, count) for name, what in fields.items()]
+    event: Event = _KINDS[tag](*values)
+    return event
 
 
-def _number(text: object) -> float:
-    if not isinstance(text, str) or len(text) > 40:
-        raise ParameterError("a figure of an event is a decimal in quotes")
+def _value(found: Any, what: str, where: str, depth: int, count: list[int]) -> Any:
+    if what == "event":
+        return _read(found, depth + 1, count)
+    if what == "events":
+        if not isinstance(found, list):
+            raise ParameterError(f"{where} is a list of events")
+        return tuple(_read(one, depth + 1, count) for one in found)
+    number = float if what == "float" else int
     try:
-        value = float(text)
+        if isinstance(found, str) and len(found) <= _MAX_FIGURE and repr(number(found)) == found:
+            return number(found)
     except ValueError:
-        raise ParameterError("a figure of an event is a decimal in quotes") from None
-    if not math.isfinite(value) or repr(value) != text:
-        raise ParameterError(f"the figure {text[:40]!r} of an event is not in its exact form")
-    return value
+        pass
+    raise ParameterError(f"{where} is a figure written out as text, in its shortest exact form")
 
 
-def _whole(text: object) -> int:
-    if not isinstance(text, str) or not text.isascii() or not text.isdecimal() or len(text) > 15:
-        raise ParameterError("a count of an event is a whole number in quotes")
-    value = int(text)
-    if str(value) != text:
-        raise ParameterError(f"the count {text!r} of an event is not in its exact form")
-    return value
+def _event(event: object) -> None:
+    if type(event) not in _FORMS:
+        raise ParameterError(f"an event is one of {', '.join(_KINDS)}, not a {type(event).__name__}")
 
 
-def _above_zero(what: str, value: float) -> None:
+def _number(event: object, name: str) -> None:
+    value = getattr(event, name)
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise ParameterError(f"{name} of {type(event).__name__} is a number, not {value!r}")
+    # float() also unwraps NumPy's, whose repr is no decimal; adding 0 makes -0 and 0 one event.
+    object.__setattr__(event, name, float(value) + 0.0)
+
+
+def _positive(event: object, name: str) -> None:
+    _number(event, name)
+    value = getattr(event, name)
     if not 0 < value < math.inf:
-        raise ParameterError(f"{what} is a number above 0, not {value}")
+        raise ParameterError(f"{name} of {type(event).__name__} is a finite number above 0, not {value}")
+
+
+def _whole(event: object, name: str, least: int, most: int) -> None:
+    value: Any = getattr(event, name)
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise ParameterError(f"{name} of {type(event).__name__} is a whole number, not {value!r}")
+    whole = operator.index(value)
+    if not least <= whole <= most:
+        raise ParameterError(f"{name} of {type(event).__name__} is {least} to {most}, not {whole}")
+    object.__setattr__(event, name, whole)
