@@ -8,18 +8,21 @@ members than the assumed colluders signed its digest; the first of them sends it
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from silo import members
 from silo.agreement import Round
+from silo.protocols import rollcall
 from silo.protocols.errors import InconsistentSets, OutOfStep
+from silo.protocols.rollcall import Present
 from silo.session import Session
-from silo.training import learner
 from silo.training.checkpoint import State
 from silo.training.learner import Parameters
 
 TAG = "train"
 _SLACK = 1 << 16
+_SAME = frozenset({"task", "algorithm"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class Plan:
     sender: str
     receivers: tuple[str, ...]
     digest: bytes
+    position: int
 
 
 def plan(round_: Round) -> Plan | None:
@@ -37,6 +41,7 @@ def plan(round_: Round) -> Plan | None:
     strangers = [name for name, one in said.items() if one.tag.split("/")[0] != TAG]
     if strangers:
         raise OutOfStep(f"{', '.join(strangers)} is not in the same training as the others", strangers)
+    _require_same_training(said)
     top = max(one.position for one in said.values())
     ahead = {name: one.state for name, one in said.items() if one.position == top}
     digest, votes = Counter(ahead.values()).most_common(1)[0]
@@ -56,7 +61,16 @@ def plan(round_: Round) -> Plan | None:
             "to be believed by those behind",
             tuple(ahead),
         )
-    return Plan(min(ahead), behind, digest)
+    return Plan(min(ahead), behind, digest, top)
+
+
+def _require_same_training(said: Mapping[str, Present]) -> None:
+    """A model goes to nobody in another task or plan. Raises `UnlikeTerms`."""
+    reduced = {
+        name: Present(TAG, 0, tuple(term for term in one.terms if term.name in _SAME), b"", one.channel)
+        for name, one in said.items()
+    }
+    rollcall.compare(reduced)
 
 
 def carry_out(session: Session, round_: Round, steps: Plan, state: State, *, like: Parameters) -> State:
@@ -68,7 +82,7 @@ def carry_out(session: Session, round_: Round, steps: Plan, state: State, *, lik
         return state
     limit = sum(array.nbytes for array in like.values()) + _SLACK + 1024 * len(like)
     new = State.from_bytes(members.receive(session, round_, steps.sender, limit=limit), like=like)
-    if learner.digest(new.parameters) != steps.digest:
+    if (new.digest, new.position) != (steps.digest, steps.position):
         raise InconsistentSets(
             "the model that was sent is not the one that the members signed",
             culprits=(steps.sender,),

@@ -5,6 +5,7 @@ Written to a new file and renamed, so that there is always one whole checkpoint;
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import zipfile
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
+from silo.crypto import labels
 from silo.crypto.errors import ParameterError
+from silo.training import learner
 from silo.training.learner import Parameters
 
 _POSITION, _ROUND = "silo:position", "silo:round"
@@ -27,6 +30,12 @@ class State:
     position: int
     round: int
 
+    @property
+    def digest(self) -> bytes:
+        """What the roll call shows: parameters and rounds done; the position stands beside it. 32 bytes."""
+        model = learner.digest(self.parameters)
+        return hashlib.sha256(labels.bind(labels.MODEL, model, self.round)).digest()
+
     def to_bytes(self) -> bytes:
         buffer = io.BytesIO()
         numbers = {_POSITION: np.int64(self.position), _ROUND: np.int64(self.round)}
@@ -37,6 +46,7 @@ class State:
     def from_bytes(cls, raw: bytes, *, like: Parameters) -> State:
         """Read a state whose parameters have the names and shapes of `like`. Raises `ParameterError`."""
         try:
+            _require_small(raw, like)
             with np.load(io.BytesIO(raw), allow_pickle=False) as loaded:
                 if set(loaded.files) != {*like, _POSITION, _ROUND}:
                     raise ParameterError(
@@ -55,6 +65,20 @@ class State:
                     f"not {like[key].shape}"
                 )
         return cls(parameters, position, done)
+
+
+def _require_small(raw: bytes, like: Parameters) -> None:
+    """Refuse, before anything is allocated, an archive that unpacks to more than `like`."""
+    with zipfile.ZipFile(io.BytesIO(raw)) as archive:
+        for entry in archive.infolist():
+            if entry.compress_type != zipfile.ZIP_STORED or entry.file_size > len(raw):
+                raise ValueError
+            with archive.open(entry) as file:
+                np.lib.format.read_magic(file)
+                shape, _, kind = np.lib.format.read_array_header_1_0(file)
+            known = like.get(entry.filename.removesuffix(".npy"))
+            if kind.itemsize > 16 or (shape != known.shape if known is not None else shape):
+                raise ParameterError(f"a checkpoint belongs to another model: {entry.filename[:40]} has shape {shape}")
 
 
 def save(path: Path, state: State) -> None:

@@ -142,6 +142,8 @@ class _Run:
         self.noised = noised
         self.session, self.own, self.data, self.algorithm, self.path = session, own, data, algorithm, path
         self.like = own.parameters()
+        if session.task.model:
+            session.task.allow_model(learner.digest(self.like))
         saved = checkpoint.load(path, like=self.like) if path else None
         self.state = saved or State(self.like, session.position, 0)
         self.done = Trained(self.state.parameters)
@@ -192,7 +194,7 @@ class _Run:
                 weight=weight,
                 average=True,
                 tag=_ROUND,
-                state=learner.digest(state.parameters),
+                state=state.digest,
                 terms=self.algorithm.terms(),
                 compare=self._together,
                 noised=self.noised,
@@ -223,8 +225,8 @@ class _Run:
     def _meet(self) -> None:
         """Find out where the others stand before any work is done."""
         while True:
-            state = learner.digest(self.state.parameters)
-            round_ = self.session.roll_call(_SYNC, self.algorithm.terms(), state)
+            said = (Term("task", self.session.task.name), *self.algorithm.terms())
+            round_ = self.session.roll_call(_SYNC, said, self.state.digest)
             steps = catch_up.plan(round_)
             if steps is not None:
                 self._help(round_, steps)

@@ -73,7 +73,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
         noised += gaussian(len(noised), std, rng=self._rng)
         noised /= self._lot
         flat = torch.from_numpy(noised)
-        for p, piece in zip(self.params, flat.split(sizes), strict=True):
+        for p, piece in zip(self.params, torch.split(flat, sizes), strict=True):
             p.grad = piece.to(device=p.device, dtype=p.dtype).view_as(p)
             p.summed_grad = None
         self.original_optimizer.step()

@@ -24,6 +24,9 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
 
+# The rows need no gradient of their own, which torch remarks on at the first step.
+warnings.filterwarnings("ignore", message="Full backward hook is firing", category=UserWarning)
+
 _RATE = 0.1
 
 
