@@ -1,99 +1,113 @@
-"""Skellam noise: the difference of two Poisson variables of half the variance each, exactly.
+"""Skellam noise: the difference of two Poisson variables of mean variance/2 each, exact to 2^-100 per draw.
 
-    P(k) = e^-v I_|k|(v),   v the variance,   I the modified Bessel function
+Agarwal, Kairouz and Liu, "The Skellam Mechanism for Differentially Private Federated Learning" (NeurIPS 2021): sums
+of such noise are such noise, of the summed variance. All probabilities are whole numbers (`bessel`, `inversion`);
+no float takes part in a draw. Where it looks in a table depends on what it draws, as in any inversion.
 
-The probabilities come from Miller's backward recurrence I_(k-1) = I_(k+1) + (2 k / v) I_k, all of whose terms are
-positive, in whole numbers of 256 bits and normalised by their own sum. A draw is the place of a uniform number of 128
-bits among their cumulative sums: the first 64 bits decide, and only where they tie with a threshold are the other 64
-drawn. What is cut off and rounded away is below 2^-100 per draw.
+A variance up to 2^20 is drawn by inversion of |X|, and a sign. Above, |X| is cut into cells of 2^k values, 128 to
+256 of them per standard deviation. A cell is drawn by inversion with its highest probability as weight, then a
+value in it, which is kept with probability I_n / I_cell start: von Neumann's rejection, exact whatever the cells.
+A 64-bit word decides it without I_n in 99.6 % of draws, as I_n lies above I at the next cell's start. The draw of
+a negative zero is not kept, or zero would be counted twice.
 """
 
 from __future__ import annotations
 
 import math
+import operator
 from functools import lru_cache
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from silo.crypto.bessel import LEAST_WIDE, REACH, Decay, masses
 from silo.crypto.errors import ParameterError
+from silo.crypto.inversion import Inversion, next_word
 from silo.crypto.prg import SEED_BYTES, Keystream
 from silo.crypto.rng import Rng
 from silo.crypto.secret import Secret
 
-MAX_VARIANCE: Final = 2.0**40
-_WIDEST: Final = 2.0**22
-"""The largest variance of one table (some 50,000 entries); larger noise is the sum of several draws."""
-_BITS: Final = 256
-_CHUNK: Final = 1 << 15
+MOST_VARIANCE: Final = 2.0**80
+"""Standard deviation 2^40: the noise stays below 2^44, and int64 holds sums of it over 2^19 parties."""
+
+_CHUNK_WORDS: Final = 16 * 1024
+_CELLS_PER_STD_BITS: Final = 7
 
 
 def skellam(count: int, variance: float, *, rng: Rng) -> npt.NDArray[np.int64]:
-    """Draw `count` values of mean 0 and this variance. Raises `ParameterError`."""
-    if not 0 < variance <= MAX_VARIANCE:
-        raise ParameterError(f"the variance of Skellam noise is above 0 and at most 2^40, not {variance}")
-    if count < 0:
-        raise ParameterError(f"noise is drawn for at least 0 values, not {count}")
-    parts = max(1, math.ceil(variance / _WIDEST))
-    table = _Table.of(variance / parts)
-    stream = Keystream(Secret(rng.bytes(SEED_BYTES)))
-    out = np.zeros(count, np.int64)
-    for _ in range(parts):
-        for at in range(0, count, _CHUNK):
-            piece = out[at : at + _CHUNK]
-            piece += table.draw(len(piece), stream)
+    """Draw `count` integers of mean 0 and the given variance (above 0, at most 2^80).
+
+    The first draw for a variance prepares a table, in a tenth of a second at most. Raises `ParameterError` for a
+    negative count, or a variance out of bounds.
+    """
+    if operator.index(count) < 0:
+        raise ParameterError(f"noise is drawn for 0 or more values, not for {count}")
+    if not 0 < variance <= MOST_VARIANCE:
+        raise ParameterError(f"the variance of Skellam noise is above 0 and at most 2^80, not {variance}")
+    sampler = _sampler(float(variance))
+    stream = Keystream(Secret.random(SEED_BYTES, rng=rng))
+    out = np.empty(count, np.int64)
+    done = 0
+    while done < count:
+        drawn = sampler.draw(min(_CHUNK_WORDS, count - done), stream)
+        out[done : done + len(drawn)] = drawn
+        done += len(drawn)
     return out
 
 
-class _Table:
-    """Cumulative probabilities of one variance, in two words each."""
+class Narrow:
+    """Skellam by inversion of |X|, for a variance up to 2^20."""
+
+    __slots__ = ("_magnitudes",)
 
     def __init__(self, variance: float) -> None:
-        self.reach = math.ceil(12 * math.sqrt(variance) + 80)
-        cumulative = _cumulative(variance, self.reach)
-        self.high = np.array([one >> 64 for one in cumulative], np.uint64)
-        self.low = np.array([one & (2**64 - 1) for one in cumulative], np.uint64)
-
-    @staticmethod
-    @lru_cache(maxsize=4)
-    def of(variance: float) -> _Table:
-        return _Table(variance)
+        zero, *others = masses(variance)
+        self._magnitudes = Inversion([zero, *(2 * mass for mass in others)])
 
     def draw(self, count: int, stream: Keystream) -> npt.NDArray[np.int64]:
+        """Return `count` values; each takes one word of the stream."""
         words = np.empty(count, np.uint64)
         stream.fill(words)
-        # The value is the number of thresholds at or below the uniform number.
-        place = np.searchsorted(self.high, words, side="right")
-        tied = np.flatnonzero(place - np.searchsorted(self.high, words, side="left"))
-        for index in tied:
-            place[index] = self._settle(words[index], stream)
-        return place.astype(np.int64) - self.reach
-
-    def _settle(self, word: np.uint64, stream: Keystream) -> int:
-        more = np.empty(1, np.uint64)
-        stream.fill(more)
-        first = int(np.searchsorted(self.high, word, side="left"))
-        last = int(np.searchsorted(self.high, word, side="right"))
-        return first + int(np.searchsorted(self.low[first:last], more[0], side="right"))
+        magnitude, negative = self._magnitudes.draw(words, stream)
+        np.negative(magnitude, out=magnitude, where=negative)
+        return magnitude
 
 
-def _cumulative(variance: float, reach: int) -> list[int]:
-    """P(X <= k) times 2^128, rounded, for k from -reach to reach - 1."""
-    numerator, denominator = variance.as_integer_ratio()
-    above, here = 0, 1 << _BITS
-    terms = [here]
-    # Begun well beyond the reach: the recurrence forgets its arbitrary start.
-    start = reach + 64
-    for k in range(start, 0, -1):
-        above, here = here, above + (2 * k * denominator * here) // numerator
-        terms.append(here)
-    terms.reverse()
-    kept = terms[: reach + 1]
-    total = kept[0] + 2 * sum(kept[1:])
-    probabilities = [*reversed(kept[1:]), *kept]
-    found, running = [], 0
-    for one in probabilities[:-1]:
-        running += one
-        found.append(((running << 128) + total // 2) // total)
-    return [min(one, 2**128 - 1) for one in found]
+class Wide:
+    """Skellam by rejection from cells, for a variance from 2^20 on."""
+
+    __slots__ = ("_bits", "_cells", "_decay", "_starts", "_surely")
+
+    def __init__(self, variance: float) -> None:
+        std = math.sqrt(variance)
+        self._bits = math.frexp(std)[1] - 1 - _CELLS_PER_STD_BITS
+        self._decay = Decay(variance)
+        cells = math.floor(REACH * std) >> self._bits
+        self._starts = [self._decay.at(cell << self._bits) for cell in range(cells + 1)]
+        self._cells = Inversion(self._starts[:-1])
+        # Two less than the ratio: rounding may not put a word here that the exact comparison refuses.
+        ratios = [(low << 64) // high - 2 for high, low in zip(self._starts, self._starts[1:], strict=False)]
+        self._surely = np.array(ratios, np.uint64)
+
+    def draw(self, count: int, stream: Keystream) -> npt.NDArray[np.int64]:
+        """Return up to `count` values, those kept of `count` trials; each trial takes three words."""
+        words = np.empty((3, count), np.uint64)
+        stream.fill(words)
+        cell, negative = self._cells.draw(words[0], stream)
+        within = (words[1] & np.uint64((1 << self._bits) - 1)).astype(np.int64)
+        magnitude = (cell << self._bits) + within
+        kept = words[2] < self._surely[cell]
+        for trial in np.flatnonzero(~kept):
+            u = (int(words[2, trial]) << 64) | next_word(stream)
+            high = self._starts[int(cell[trial])]
+            kept[trial] = u * high < self._decay.at(int(magnitude[trial])) << 128
+        kept &= ~(negative & (magnitude == 0))
+        np.negative(magnitude, out=magnitude, where=negative)
+        found: npt.NDArray[np.int64] = magnitude[kept]
+        return found
+
+
+@lru_cache(maxsize=8)
+def _sampler(variance: float) -> Narrow | Wide:
+    return Narrow(variance) if variance <= LEAST_WIDE else Wide(variance)
