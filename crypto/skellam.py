@@ -7,7 +7,7 @@ no float takes part in a draw. Where it looks in a table depends on what it draw
 A variance up to 2^20 is drawn by inversion of |X|, and a sign. Above, |X| is cut into cells of 2^k values, 128 to
 256 of them per standard deviation. A cell is drawn by inversion with its highest probability as weight, then a
 value in it, which is kept with probability I_n / I_cell start: von Neumann's rejection, exact whatever the cells.
-A 64-bit word decides it without I_n in 99.6 % of draws, as I_n lies above I at the next cell's start. The draw of
+A 64-bit word decides it without I_n in 99.4 % of draws, as I_n lies above I at the next cell's start. The draw of
 a negative zero is not kept, or zero would be counted twice.
 """
 
