@@ -29,6 +29,9 @@ CREATE TABLE IF NOT EXISTS rounds (
     session BLOB NOT NULL, round INTEGER NOT NULL, agreement BLOB NOT NULL, task TEXT NOT NULL,
     PRIMARY KEY (session, round)) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS rounds_by_task ON rounds (agreement, task);
+CREATE TABLE IF NOT EXISTS sessions (
+    session BLOB NOT NULL, agreement BLOB NOT NULL, task TEXT NOT NULL,
+    PRIMARY KEY (agreement, task, session)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS updates (
     tag BLOB NOT NULL, session BLOB NOT NULL, round INTEGER NOT NULL, survivors TEXT,
     PRIMARY KEY (tag, session, round)) WITHOUT ROWID;
@@ -105,10 +108,20 @@ class Journal:
         row = self._connection.execute("SELECT COUNT(*) FROM rounds WHERE agreement = ? AND task = ?", key)
         return int(row.fetchone()[0])
 
+    def enter(self, session: bytes, *, agreement: bytes, task: str) -> None:
+        """Note that something is about to leave in this session for a task of a charter."""
+        with self._writing():
+            self._connection.execute(
+                "INSERT OR IGNORE INTO sessions VALUES (?, ?, ?)", (session, agreement, task)
+            )
+
     def sessions_of(self, agreement: bytes, task: str) -> list[bytes]:
-        """The sessions in which rounds were begun for a task of a charter."""
-        query = "SELECT DISTINCT session FROM rounds WHERE agreement = ? AND task = ?"
-        return [row[0] for row in self._connection.execute(query, (agreement, task))]
+        """The sessions in which anything left for a task of a charter: what its cap on bytes counts."""
+        query = (
+            "SELECT session FROM sessions WHERE agreement = ? AND task = ? "
+            "UNION SELECT session FROM rounds WHERE agreement = ? AND task = ?"
+        )
+        return [row[0] for row in self._connection.execute(query, (agreement, task) * 2)]
 
     def consume(
         self, tag: bytes, session: bytes, round: int, *, changed_cohort: Literal["refuse", "allow"] = "refuse"

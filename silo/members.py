@@ -17,7 +17,8 @@ _PROTECTION = "end-to-end encrypted"
 
 
 def send(session: Session, round_: Round, letters: Mapping[str, bytes]) -> None:
-    """Send each named member its bytes."""
+    """Send each named member its bytes. Raises `NotAllowed` beyond the task's cap on bytes."""
+    session.check_leaving(sum(map(len, letters.values())))
 
     def role() -> Any:
         outgoing = tuple(

@@ -18,6 +18,7 @@ import numpy as np
 
 from silo import sums, updates, values
 from silo.agreement import LENGTH, Round, session_id
+from silo.caps import Caps
 from silo.charter import Charter, Task
 from silo.crypto import masking
 from silo.crypto.errors import ParameterError, SiloError
@@ -26,7 +27,7 @@ from silo.crypto.masking import Plain
 from silo.crypto.ring import Exact, FixedPoint, Ring, ValueOutOfRange
 from silo.crypto.rng import Rng, SystemRng
 from silo.driver import Drive, Seat
-from silo.errors import Expired, NotAllowed
+from silo.errors import NotAllowed
 from silo.identity import Identity
 from silo.journal import Journal
 from silo.outbox import LINK, Outbox
@@ -154,6 +155,8 @@ class Session:
         relay = self.charter.relay
         self.seat.epoch = endpoint.epoch
         session = session_id(self.charter, self.seat.epoch)
+        self.check_leaving(0)
+        self.journal.enter(session, agreement=self.charter.digest, task=self.task.name)
         here = rollcall.bearings(self.charter.digest, session)
         shown, lines = witness.show(self.policy.account.ledger) if self.policy else ("", ())
         present = Present(tag, self.position, terms, state, self.channel_key.public, shown, lines)
@@ -210,12 +213,15 @@ class Session:
         terms: tuple[Term, ...] = (),
         compare: Callable[[Round], bool] | None = None,
         noised: bool = False,
+        source: tuple[np.ndarray[Any, Any], ...] = (),
     ) -> Any:
         """The collective that `sum`, `mean` and all else are made of.
 
         `tag`, `state` and `terms` are what the members must have alike beside the value's form. `compare`
         looks at the roll call: it raises, or says whether the sum may begin (else the roll is called again).
         `noised` says that the ledger was charged for `value`; without it the privacy policy decides.
+        `source` is what `value` was worked out from, where others have a say in the working out: the journal
+        then knows the update by it, and the same numbers in another unit are not another update.
         """
         layout, parts = values.flatten(value, keep_counters=average)
         if weight is not None and layout.kind == "integer":
@@ -229,17 +235,17 @@ class Session:
         )
         self._check_values(plain, layout)
         digest = updates.tag(self._identity, self.charter.digest, plain)
+        spent = updates.tag(self._identity, self.charter.digest, Plain(source, encoder)) if source else digest
         # What carries a state is trained step by step, with checkpoints of its own.
         kept = None if state else self.results
         asked = f"{tag} {layout.terms()} {_describe(encoder, weight is not None)} {plain.weight}"
         total = kept.get(self.position, asked, digest) if kept else None
         number, present = 0, total.survivors if total else ()
         if total is None:
-            self._check_caps(layout)
             if self.policy and not noised:
                 self.policy.release(tag)
             if self.charter.sum.changed_cohort == "refuse":
-                self.journal.check_update(digest)
+                self.journal.check_update(spent)
             said = (
                 Term("task", self.task.name),
                 Term("protocol", self.charter.sum.protocol),
@@ -248,10 +254,11 @@ class Session:
                 *terms,
             )
             while True:
+                self.check_leaving(layout.length * Ring.of(self.charter.sum.bits).wire_bytes, rounds=1)
                 round_ = self.roll_call(tag, said, state)
                 if (compare or _all_alike)(round_):
                     break
-            total = self._run(round_, plain, digest)
+            total = self._run(round_, plain, spent)
             number, present = round_.number, tuple(round_.presents)
             if kept:
                 kept.put(self.position, asked, digest, total)
@@ -270,6 +277,9 @@ class Session:
 
     def _run(self, round_: Round, plain: Plain, digest: bytes) -> Total:
         context = round_.context()
+        if self.charter.sum.changed_cohort == "refuse":
+            # A quorum of the others can go on over this member's veto, so the update must not leave at all.
+            self.journal.check_cohort(digest, tuple(round_.presents))
         keys = {**context.roster.keys, self.charter.relay.name: self.charter.relay.card.key}
         seat = self.seat
 
@@ -322,18 +332,9 @@ class Session:
             key, place = layout.where(problem.index)
             raise problem.named(f"{key or 'the value'}{list(place) if place else ''}") from None
 
-    def _check_caps(self, layout: Layout) -> None:
-        task, charter = self.task, self.charter
-        limits = charter.limits(task)
-        if self._now() >= limits.expires:
-            raise Expired(f"task {task.name}", limits.expires, "have a new charter signed")
-        if self.journal.rounds_of(charter.digest, task.name) >= limits.rounds:
-            raise NotAllowed(f"more rounds of task {task.name}", limits.rounds, limits.rounds + 1)
-        coming = layout.length * Ring.of(charter.sum.bits).wire_bytes
-        sessions = self.journal.sessions_of(charter.digest, task.name)
-        sent = sum(self.outbox.total_bytes(session) for session in sessions)
-        if sent + coming > limits.bytes:
-            raise NotAllowed(f"more bytes of task {task.name}", limits.bytes, sent + coming)
+    def check_leaving(self, coming: int, *, rounds: int = 0) -> None:
+        """Refuse bytes and rounds beyond the task's caps. Raises `Expired` or `NotAllowed`."""
+        Caps(self.charter, self.task, self.journal, self.outbox).check(self._now(), coming, rounds)
 
     def close(self, code: str = "", *, resume: bool = False) -> None:
         """Say goodbye: `code` "" when all went well, else the code that the others are told.

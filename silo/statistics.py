@@ -69,12 +69,12 @@ def moments(
 
 def _exact(session: Session, table: Array) -> Moments:
     count = float(len(table))
-    unit = _units(session, table)
-    mean = np.asarray(session.mean(_average(table / unit), weight=count, clip=_clip(session))) * unit
+    unit = _units(session, table, table, 1)
+    mean = _pooled(session, table / unit, count, table, 2) * unit
     blur = 4 * (session.last.error if session.last else 0.0) * unit
     apart = table - mean
-    spread = _units(session, apart)
-    square = np.asarray(session.mean(_average((apart / spread) ** 2), weight=count, clip=_clip(session)))
+    spread = _units(session, apart, table, 3)
+    square = _pooled(session, (apart / spread) ** 2, count, table, 4)
     std = np.sqrt(np.maximum(square, 0.0)) * spread
     return Moments(mean, np.where(std > blur, std, 0.0))
 
@@ -121,15 +121,27 @@ def _ranges(low: Any, high: Any, columns: int) -> tuple[Array, Array]:
     return (bottom + top) / 2, (top - bottom) / 2
 
 
-def _units(session: Session, table: Array) -> Array:
-    largest = np.abs(table).max(axis=0, initial=0.0)
+def _source(table: Array, step: int) -> tuple[Array, ...]:
+    """What the journal knows a step by: units and means come from all, and one member's lie changes them."""
+    return (np.array([float(step)]), table)
+
+
+def _pooled(session: Session, scaled: Array, count: float, table: Array, step: int) -> Array:
+    value, clip, source = _average(scaled), _clip(session), _source(table, step)
+    return np.asarray(
+        session.collect(value, tag="mean", weight=count, clip=clip, average=True, source=source)
+    )
+
+
+def _units(session: Session, sized: Array, table: Array, step: int) -> Array:
+    largest = np.abs(sized).max(axis=0, initial=0.0)
     if (largest > np.ldexp(1.0, _MOST)).any():
         raise ParameterError(f"a column holds values beyond 2^{_MOST}: scale it before standardizing")
     _, exponents = np.frexp(largest)
     exponents = np.clip(exponents, _LEAST, _MOST)
     asked = np.zeros((table.shape[1], _MOST - _LEAST + 1), np.int64)
     asked[np.arange(table.shape[1]), exponents - _LEAST] = 1
-    counted = np.asarray(session.sum(asked))
+    counted = np.asarray(session.collect(asked, tag="sum", source=_source(table, step)))
     top = _MOST - np.argmax(counted[:, ::-1] > 0, axis=1)
     return np.asarray(np.ldexp(1.0, top) / _clip(session))
 

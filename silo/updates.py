@@ -27,5 +27,6 @@ def tag(identity: Identity, charter: bytes, plain: Plain) -> bytes:
     for part in plain.parts:
         flat = np.ascontiguousarray(part).reshape(-1)
         for begin in range(0, flat.size, _STEP):
-            mac.update(flat[begin : begin + _STEP].astype("<f8").data.cast("B"))
+            # Adding zero makes one zero of the two.
+            mac.update((flat[begin : begin + _STEP].astype("<f8") + 0.0).data.cast("B"))
     return mac.digest()

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import runpy
+import hashlib
 import sys
 import time
 import traceback
+from importlib.abc import SourceLoader
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +49,7 @@ def join(
     words = output.passphrase(passphrase_env, passphrase_prompt)
     started = time.monotonic()
     require_run(script)
+    source = Path(script).read_bytes()
     session = enter(charter_path, identity_path, task=task, script=script, passphrase=words)
     progress = Progress(session.task.rounds, lambda: session.seat.endpoint.traffic.bytes_sent)
     if not quiet and not as_json:
@@ -53,7 +57,10 @@ def join(
     result: Any = None
     try:
         with session:
-            result = _function(script)(session, *arguments)
+            if session.task.script:
+                # The file can have changed while the relay was dialled: what was read is what runs.
+                session.task.allow_script(hashlib.sha256(source).digest())
+            result = _function(script, source)(session, *arguments)
     except SiloError as refusal:
         progress.close()
         _last_words(session.me, session.charter.names, refusal)
@@ -97,10 +104,30 @@ def join(
     return 0
 
 
-def _function(script: str) -> Any:
+def _function(script: str, source: bytes) -> Any:
     sys.path.insert(0, str(Path(script).resolve().parent))
-    names = runpy.run_path(script)
-    return names["run"]
+    loader = _AsRead(script, source)
+    spec = ModuleSpec("<run_path>", loader, origin=script)
+    spec.has_location = True
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module
+    loader.exec_module(module)
+    return module.run
+
+
+class _AsRead(SourceLoader):
+    """Loads a script from the bytes that were compared with the charter, whatever its file holds by now."""
+
+    def __init__(self, script: str, source: bytes) -> None:
+        self._script, self._source = script, source
+
+    def get_filename(self, fullname: str) -> str:
+        return self._script
+
+    def get_data(self, path: Any) -> bytes:
+        if path != self._script:
+            raise OSError  # no bytecode is read from beside it
+        return self._source
 
 
 def _others_fault(refusal: SiloError) -> bool:

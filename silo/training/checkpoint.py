@@ -56,7 +56,8 @@ class State:
                 position, done = int(loaded[_POSITION]), int(loaded[_ROUND])
         except ParameterError:
             raise
-        except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as problem:
+        except (ValueError, OSError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as problem:
+            # RuntimeError: an archive that claims to be encrypted, or of a version that is not known.
             raise ParameterError(f"a checkpoint cannot be read ({type(problem).__name__})") from None
         for key, value in parameters.items():
             if value.shape != like[key].shape or value.dtype.kind != "f":
@@ -78,7 +79,9 @@ def _require_small(raw: bytes, like: Parameters) -> None:
                 shape, _, kind = np.lib.format.read_array_header_1_0(file)
             known = like.get(entry.filename.removesuffix(".npy"))
             if kind.itemsize > 16 or (shape != known.shape if known is not None else shape):
-                raise ParameterError(f"a checkpoint belongs to another model: {entry.filename[:40]} has shape {shape}")
+                raise ParameterError(
+                    "a checkpoint belongs to another model: its parameters have other shapes"
+                )
 
 
 def save(path: Path, state: State) -> None:
