@@ -11,12 +11,9 @@ from silo.crypto.errors import ParameterError
 from silo.crypto.gaussian import gaussian, grid, round_to
 from silo.crypto.rng import InsecureSeededRng, SystemRng
 from silo.crypto.sampling import subsample
-from silo.crypto.skellam import _cumulative, _Table, skellam
+from silo.crypto.skellam import skellam
 
 MANY = 400_000
-KNOWN_GAUSSIAN = [0.6073807822540402, 0.10834917053580284, -0.44030943140387535, 0.5668927989900112]
-KNOWN_SKELLAM = [5, 7, 9, -5, 10, -7, -7, 8]
-KNOWN_SAMPLE = [5, 6, 10, 13, 14, 17, 26, 30, 32, 33]
 
 
 def rng(seed: int = 7) -> InsecureSeededRng:
@@ -63,18 +60,6 @@ def test_adding_noise_to_a_rounded_value_is_exact() -> None:
     assert np.array_equal((value + noise) / step, np.rint((value + noise) / step))
 
 
-def test_the_extremes_of_the_words_stay_finite() -> None:
-    from silo.crypto.gaussian import _box_muller
-
-    out = np.empty(4)
-    for word in (0, 2**64 - 1):
-        _box_muller(np.full((2, 2), word, np.uint64), out, 1.0)
-        assert np.isfinite(out).all()
-        assert np.abs(out).max() < 9.5
-    _box_muller(np.array([[0, 0], [0, 2**62]], np.uint64), out, 1.0)
-    assert out[0] == pytest.approx(math.sqrt(128 * math.log(2)))
-
-
 def test_noise_is_fresh_and_follows_the_generator_alone() -> None:
     np.random.seed(1)
     first = gaussian(64, 1.0, rng=SystemRng())
@@ -85,21 +70,6 @@ def test_noise_is_fresh_and_follows_the_generator_alone() -> None:
     assert np.array_equal(gaussian(64, 1.0, rng=rng(3)), gaussian(64, 1.0, rng=rng(3)))
     assert not np.array_equal(skellam(64, 9.0, rng=source), skellam(64, 9.0, rng=source))
     assert not np.array_equal(subsample(640, 0.5, rng=source), subsample(640, 0.5, rng=source))
-
-
-@pytest.mark.parametrize("variance", [0.01, 0.5, 3.0, 100.0, 1e4, 3e6])
-def test_skellam_probabilities_are_those_of_the_bessel_function(variance: float) -> None:
-    stats = pytest.importorskip("scipy.stats")
-    reach = _Table.of(variance).reach
-    cumulative = [0, *_cumulative(variance, reach), 2**128]
-    width = min(reach, int(6 * math.sqrt(variance)) + 3)
-    places = np.arange(-width, width + 1)
-    ours = np.array([(cumulative[k + reach + 1] - cumulative[k + reach]) / 2**128 for k in places])
-    theirs = stats.skellam.pmf(places, variance / 2, variance / 2)
-    seen = theirs > 1e-25
-    assert np.max(np.abs(ours[seen] / theirs[seen] - 1)) < 1e-9
-    # The cut tails: what a reach of 12 standard deviations leaves out.
-    assert cumulative[1] < 2**28
 
 
 @pytest.mark.parametrize("variance", [0.5, 40.0, 1e4, 2.0**24])
@@ -120,25 +90,6 @@ def test_small_skellam_noise_fits_chi_square() -> None:
     found = [np.count_nonzero(drawn == k) for k in places]
     want = stats.skellam.pmf(places, 1.0, 1.0) * len(drawn)
     assert stats.chi2.sf(np.sum((found - want) ** 2 / want), len(places) - 1) > 1e-3
-
-
-def test_a_tie_with_a_threshold_is_settled_by_more_bits() -> None:
-    table = _Table.of(2.0)
-    index = table.reach
-    word = table.high[index]
-
-    class Stream:
-        def __init__(self, *words: int) -> None:
-            self.words = list(words)
-
-        def fill(self, out: np.ndarray) -> None:
-            for place in range(len(out)):
-                out[place] = self.words.pop(0)
-
-    below, at = int(table.low[index]) - 1, int(table.low[index])
-    assert table.draw(1, Stream(int(word), below))[0] == index - table.reach  # type: ignore[arg-type]
-    assert table.draw(1, Stream(int(word), at))[0] == index + 1 - table.reach  # type: ignore[arg-type]
-    assert table.draw(1, Stream(int(word) + 1))[0] == index + 1 - table.reach  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("probability", [0.003, 0.25, 0.9])
@@ -172,7 +123,7 @@ def test_sizes_of_samples_vary_as_they_must() -> None:
         lambda: gaussian(1, math.nan, rng=rng()),
         lambda: gaussian(-1, 1.0, rng=rng()),
         lambda: skellam(1, 0.0, rng=rng()),
-        lambda: skellam(1, 2.0**41, rng=rng()),
+        lambda: skellam(1, 2.0**81, rng=rng()),
         lambda: skellam(-1, 1.0, rng=rng()),
         lambda: subsample(1, 0.0, rng=rng()),
         lambda: subsample(1, 1.5, rng=rng()),
@@ -182,9 +133,3 @@ def test_sizes_of_samples_vary_as_they_must() -> None:
 def test_what_cannot_be_drawn(call: object) -> None:
     with pytest.raises(ParameterError):
         call()  # type: ignore[operator]
-
-
-def test_known_answers() -> None:
-    assert gaussian(4, 1.0, rng=rng(1)).tolist() == KNOWN_GAUSSIAN
-    assert skellam(8, 50.0, rng=rng(1)).tolist() == KNOWN_SKELLAM
-    assert subsample(40, 0.2, rng=rng(1)).tolist() == KNOWN_SAMPLE
