@@ -13,8 +13,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from silo.demo import svg
 from silo.demo.style import CSS
+from silo.report import svg
 
 _KINDS: Final = (
     ("local", "each alone", "Each hospital trained on its own rows only."),

@@ -37,7 +37,7 @@ def bars(groups: Sequence[Group], *, most: float, title: str) -> str:
             )
             y += _ROW
         y += _GAP
-    return _svg("".join(parts), title, f'width="100%" height="{max(y - _GAP, 1)}"')
+    return drawing("".join(parts), title, f'width="100%" height="{max(y - _GAP, 1)}"')
 
 
 def columns(values: Sequence[float], *, title: str, unit: str, first: int = 1) -> str:
@@ -45,15 +45,15 @@ def columns(values: Sequence[float], *, title: str, unit: str, first: int = 1) -
     top, height = 20, 130
     most = max(values, default=0.0)
     step = 100 / max(len(values), 1)
-    parts = [f'<text x="0" y="12" class="figure">{escape(f"{most:.3g} {unit}")}</text>', _rule(top)]
+    parts = [f'<text x="0" y="12" class="figure">{escape(f"{most:.3g} {unit}")}</text>', rule(top)]
     for place, value in enumerate(values):
         tall = height * value / most if most > 0 else 0.0
         parts.append(
             f'<rect x="{(place + 0.12) * step:.3f}%" y="{top + height - tall:.2f}" width="{0.76 * step:.3f}%" '
             f'height="{tall:.2f}" class="federated"/>'
         )
-    parts += [_rule(top + height), *_ends(top + height + 16, first, first + len(values) - 1)]
-    return _svg("".join(parts), title, f'width="100%" height="{top + height + 22}"')
+    parts += [rule(top + height), *_ends(top + height + 16, first, first + len(values) - 1)]
+    return drawing("".join(parts), title, f'width="100%" height="{top + height + 22}"')
 
 
 def line(values: Sequence[float], *, title: str, first: int = 1) -> str:
@@ -66,16 +66,16 @@ def line(values: Sequence[float], *, title: str, first: int = 1) -> str:
     points = list(zip(places, heights, strict=True))
     parts = [
         f'<text x="0" y="12" class="figure">{high:.4g}</text>',
-        _rule(top),
+        rule(top),
         *(
             f'<line x1="{x1:.3f}%" y1="{y1:.2f}" x2="{x2:.3f}%" y2="{y2:.2f}" class="curve"/>'
             for (x1, y1), (x2, y2) in pairwise(points)
         ),
-        _rule(top + height),
+        rule(top + height),
         f'<text x="0" y="{top + height - 5}" class="figure">{low:.4g}</text>',
         *_ends(top + height + 16, first, first + len(values) - 1),
     ]
-    return _svg("".join(parts), title, f'width="100%" height="{top + height + 22}"')
+    return drawing("".join(parts), title, f'width="100%" height="{top + height + 22}"')
 
 
 def scatter(x: Sequence[float], y: Sequence[float], *, title: str, x_label: str, y_label: str) -> str:
@@ -98,15 +98,17 @@ def scatter(x: Sequence[float], y: Sequence[float], *, title: str, x_label: str,
         f'<text x="{left + width}" y="{base + 16}" text-anchor="end" class="figure">{_short(high_x)}</text>'
         f'<text x="{left + width / 2}" y="{base + 32}" text-anchor="middle" class="figure">{escape(x_label)}</text>'
     )
-    return _svg(frame + dots + text, title, f'viewBox="0 0 360 {base + 40}" class="square"')
+    return drawing(frame + dots + text, title, f'viewBox="0 0 360 {base + 40}" class="square"')
 
 
-def _svg(inside: str, title: str, size: str) -> str:
+def drawing(inside: str, title: str, size: str) -> str:
+    """The picture; its title is also what a screen reader says."""
     name = escape(title)
     return f'<svg role="img" aria-label="{name}" {size}><title>{name}</title>{inside}</svg>'
 
 
-def _rule(y: float) -> str:
+def rule(y: float) -> str:
+    """A line across, `y` from the top."""
     return f'<line x1="0" y1="{y}" x2="100%" y2="{y}" class="rule"/>'
 
 
