@@ -10,7 +10,8 @@ PYTHON ?= python3
 # The one version with a small CPU build; a range would pull gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 DEMO ?= hospitals
-# The benchmarks by name, and their peer: what the extra `bench` names, without Silo beside it.
+# The benchmarks by name (secagg, ledger, dp, utility), and the peer of the first: what the extra `bench` names,
+# without Silo beside it.
 BENCH ?= secagg
 PEER ?= flwr==1.41.*
 ARGS ?=
@@ -44,7 +45,9 @@ lint: $(VENV)/.stamp-dev
 	  echo "$$step"; $(BIN)/$$step || failed=1; \
 	done; exit $$failed
 
-bench: $(VENV)/.stamp-demo $(BENCH_VENV)/.stamp-bench
+# Only the masked sum does without torch, and only it has Flower beside it.
+bench: $(if $(filter-out secagg,$(BENCH)),$(VENV)/.stamp-dev,$(VENV)/.stamp-demo)
+bench: $(if $(filter secagg,$(BENCH)),$(BENCH_VENV)/.stamp-bench)
 	@for name in $(BENCH); do \
 	  SILO_BENCH_FLOWER_PYTHON="$(CURDIR)/$(BENCH_BIN)/python" $(BIN)/silo bench $$name $(ARGS) || exit $$?; \
 	done

@@ -9,12 +9,18 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from silo.bench.measure import Timing
 from silo.errors import ParameterError
 
-BENCHES: Final = {"secagg": "the masked sum: masks, encoding, bytes and shares"}
+BENCHES: Final = {
+    "secagg": "the masked sum: masks, encoding, bytes and shares",
+    "ledger": "the ledger of privacy: append, verify, and its gate",
+    "dp": "a step of private training, against plain Opacus",
+    "utility": "what accuracy a privacy budget buys",
+}
 """Name and one line of each benchmark; `silo.bench.NAME` is its module, imported when it is run."""
 
 
@@ -26,11 +32,37 @@ class Settings:
     repeats: int = 11
     slow_repeats: int = 11
     """For sides that take seconds."""
+    appends: int = 300
+    """Reservations that are made and closed."""
+    records: int = 1000
+    """Records of the ledger that is verified."""
+    runs: int = 200
+    """Different events in the ledger whose gate is measured."""
+    steps: int = 48
+    """Steps of training in one run of a side."""
+    seeds: int = 5
+    """Splits into train and test."""
+    images: int = 60_000
+    """Images to train on, at most."""
+    data: Path | None = None
+    """The folder of the UCI heart data."""
+    fashion: Path | None = None
+    """The folder of Fashion-MNIST; None is where Debian puts it."""
 
     @classmethod
     def quick(cls) -> Settings:
         """A tenth of the work. The bars are meant for the whole of it."""
-        return cls(length=10**6, repeats=5, slow_repeats=3)
+        return cls(
+            length=10**6,
+            repeats=5,
+            slow_repeats=3,
+            appends=30,
+            records=100,
+            runs=20,
+            steps=16,
+            seeds=2,
+            images=6_000,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +106,18 @@ Measurement = Callable[[Settings], Iterator[Row]]
 
 
 def measurements(name: str) -> tuple[Measurement, ...]:
-    """The measurements of a benchmark, in order. Raises `ParameterError` for one that is not there."""
+    """The measurements of a benchmark, in order.
+
+    Raises `ParameterError` for one that is not there, or that needs what is not installed.
+    """
     if name not in BENCHES:
         raise ParameterError(f"there is no benchmark {name[:40]!r}: choose from {', '.join(BENCHES)}")
-    # The name comes from the table above, never from the user.
-    found: tuple[Measurement, ...] = importlib.import_module(f"silo.bench.{name}").MEASUREMENTS
+    try:
+        # The name comes from the table above, never from the user.
+        found: tuple[Measurement, ...] = importlib.import_module(f"silo.bench.{name}").MEASUREMENTS
+    except ModuleNotFoundError as problem:
+        raise ParameterError(
+            f"the benchmark {name} needs {problem.name}: install silo-privacy[dp,demo], "
+            f"or run `make bench BENCH={name}`"
+        ) from None
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,18 +14,33 @@ if TYPE_CHECKING:
     from silo.bench import Row
 
 
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
 @click.command()
 @click.argument("name", metavar="NAME")
-@click.option("--quick", is_flag=True, help="Vectors of a tenth, fewer repeats: to try it out.")
+@click.option("--quick", is_flag=True, help="A tenth of the work, fewer repeats: to try it out.")
+@click.option("--data", metavar="DIR", type=_FOLDER, help="utility: the four files of the UCI heart data.")
+@click.option(
+    "--fashion", metavar="DIR", type=_FOLDER, help="utility: Fashion-MNIST, if not where Debian puts it."
+)
 @click.option("--check", is_flag=True, help="Exit with 1 when a bar does not hold.")
 @output.json_option
 @click.pass_context
-def bench(ctx: click.Context, name: str, quick: bool, check: bool, as_json: bool) -> None:
-    """Measure NAME (secagg), each figure beside its peer or limit, and say which bars hold."""
+def bench(
+    ctx: click.Context,
+    name: str,
+    quick: bool,
+    data: Path | None,
+    fashion: Path | None,
+    check: bool,
+    as_json: bool,
+) -> None:
+    """Measure NAME (secagg, ledger, dp, utility), each figure beside its peer or limit; say which bars hold."""
     from silo.bench import Settings, machine, measurements
 
     parts = measurements(name)
-    settings = Settings.quick() if quick else Settings()
+    settings = replace(Settings.quick() if quick else Settings(), data=data, fashion=fashion)
     here = machine.describe()
     if not as_json:
         click.echo(_heading(here))
