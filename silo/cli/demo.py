@@ -16,10 +16,27 @@ from silo.cli import output
     "--data", type=click.Path(), help="Folder of the UCI heart data.  [default: scikit-learn's set]"
 )
 @click.option("--model", type=click.Choice(["logistic", "mlp"]), default="logistic", show_default=True)
+@click.option("--private", is_flag=True, help="Each hospital has a privacy budget (needs the extra dp).")
 @click.option("--out", type=click.Path(), default="silo-demo", show_default=True, help="Folder to write to.")
 @output.json_option
-def demo(name: str, data: str | None, model: str, out: str, as_json: bool) -> None:
+def demo(name: str, data: str | None, model: str, private: bool, out: str, as_json: bool) -> None:
     """Four hospitals train one model; the relay adds what they send and learns no single update."""
+    from silo.errors import UsageError
+
+    if private:
+        from silo.demo import private as private_hospitals
+
+        if model != "logistic":
+            raise UsageError("the private demo trains the model logistic: leave --model away")
+        folder = Path(out) / f"{name}-private"
+        found = private_hospitals.run(
+            Path(data) if data else None, folder=folder, tell=_quiet if as_json else _say
+        )
+        if as_json:
+            output.emit_json(found)
+        else:
+            click.echo(_private_summary(found))
+        return
     from silo.demo import hospitals
 
     results = hospitals.run(
@@ -39,10 +56,48 @@ def _say(sentence: str) -> None:
     click.echo(sentence, err=True)
 
 
-def _summary(results: dict[str, Any]) -> str:
+def _private_summary(results: dict[str, Any]) -> str:
+    spent = results["privacy"]["hospitals"]
+    budgets = output.table(
+        ["privacy per patient", "epsilon (PLD)", "filter", "budget", "delta", "used", "refused", "witnesses"],
+        [
+            [
+                name,
+                f"{one['epsilon']:.3f}",
+                f"{one['filter_epsilon']:.3f}",
+                f"{one['budget']:g}",
+                f"{one['delta']:g}",
+                f"{one['used']:.1%}",
+                one["refusals"],
+                len(one["witnessed_by"]),
+            ]
+            for name, one in spent.items()
+        ],
+        right=range(1, 8),
+    )
+    return "\n".join(
+        [
+            results["data"],
+            "",
+            _accuracy(results),
+            "(local and pooled are without noise, for comparison)",
+            "",
+            budgets,
+            "",
+            f"{results['rounds_done']} rounds, {1000 * results['seconds_per_round']:.0f} ms each (median)",
+            "a second training was refused by every hospital before it read a row",
+            "",
+            f"report: {results['report']}",
+            f"ledger: {results['ledger_report']}",
+            f"check one yourself: silo ledger verify {next(iter(spent.values()))['ledger']}",
+        ]
+    )
+
+
+def _accuracy(results: dict[str, Any]) -> str:
     kinds = [(kind, results["results"][kind]) for kind in ("local", "federated", "pooled")]
     names = results["parties"]
-    accuracy = output.table(
+    return output.table(
         ["accuracy", *(f"{kind}" for kind, _ in kinds)],
         [
             *([name, *(f"{one['per_hospital'][name]:.3f}" for _, one in kinds)] for name in names),
@@ -51,6 +106,10 @@ def _summary(results: dict[str, Any]) -> str:
         ],
         right=(1, 2, 3),
     )
+
+
+def _summary(results: dict[str, Any]) -> str:
+    names = results["parties"]
     traffic = output.table(
         ["traffic", "up", "down"],
         [
@@ -72,7 +131,7 @@ def _summary(results: dict[str, Any]) -> str:
         [
             results["data"],
             "",
-            accuracy,
+            _accuracy(results),
             "",
             traffic,
             "",

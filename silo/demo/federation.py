@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from silo import expiry
-from silo.charter import Charter, Relay, SumTerms, Task, Times
+from silo.charter import Charter, Privacy, Relay, SumTerms, Task, Times
 from silo.crypto.errors import SiloError
 from silo.crypto.rng import SystemRng
 from silo.identity import Identity
@@ -29,9 +29,13 @@ _LIMIT: Final = 600.0
 
 
 class DemoFailed(SiloError):
-    """A process of a demo ended with an error; its last lines are in the message."""
+    """A process of a demo ended with an error; its last lines are in the message, and in `said` by name."""
 
     code = "SILO-501"
+
+    def __init__(self, sentence: str, said: Mapping[str, str] | None = None) -> None:
+        self.said = dict(said or {})
+        super().__init__(sentence)
 
 
 @dataclass(eq=False)
@@ -44,6 +48,7 @@ class LocalFederation:
     rounds: int
     rows: int
     terms: Mapping[str, Any] = field(default_factory=dict)
+    privacy: Sequence[Privacy] = ()
     finished: list[dict[str, Any]] = field(default_factory=list)
     charter: Charter | None = None
 
@@ -67,6 +72,7 @@ class LocalFederation:
             tasks=[Task("demo", self.rounds, self.rows, 10**9, ends, script=digest)],
             sum=SumTerms.for_members(len(self.names), **self.terms),
             time=Times(reconnect=10, silence=20, work=120),
+            privacy=self.privacy,
             now=now,
             expires=ends,
         )
@@ -75,6 +81,10 @@ class LocalFederation:
         charter.save(self.folder / "charter.toml")
         self.charter = charter
         return charter
+
+    def ledger(self, name: str) -> Path:
+        """Where a member keeps its ledger of privacy spent."""
+        return self.folder / "keys" / name / "state" / "ledger.db"
 
     def run(
         self, arguments: Mapping[str, Sequence[str]], on_round: Callable[[dict[str, Any]], None]
@@ -98,8 +108,9 @@ class LocalFederation:
             ended = {name: process.communicate(timeout=_LIMIT) for name, process in members.items()}
             failed = [name for name, process in members.items() if process.returncode]
             if failed:
-                said = "; ".join(f"{name}: {_last(ended[name][1])}" for name in failed)
-                raise DemoFailed(f"{len(failed)} of {len(members)} members failed. {said}")
+                said = {name: _last(ended[name][1]) for name in failed}
+                told = "; ".join(f"{name}: {lines}" for name, lines in said.items())
+                raise DemoFailed(f"{len(failed)} of {len(members)} members failed. {told}", said)
             watching.join(timeout=10)
             return {name: json.loads(out) for name, (out, _) in ended.items()}
         except subprocess.TimeoutExpired:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from silo.training.fedavg import FedAvg
+from silo.training.private.plan import DPSGD
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +31,29 @@ HEART: Final = Settings(FedAvg(rounds=20, epochs=1, learning_rate=0.5), penalty=
 DEFAULT: Final = Settings(FedAvg(rounds=20, epochs=1, learning_rate=0.5), penalty=0.002)
 
 SETTINGS: Final[Mapping[str, Settings]] = {"heart": HEART, "default": DEFAULT}
+
+PRIVATE_EPSILON: Final = 1.0
+PRIVATE_DELTA: Final = 1e-3
+"""Each hospital's budget for all that is ever released of its patients."""
+PRIVATE_ROUNDS: Final = 10
+PRIVATE: Final[Mapping[str, DPSGD]] = {
+    "heart": DPSGD(
+        sampling=1.0,
+        steps=30,
+        clip=1.0,
+        lot=100.0,
+        epsilon=PRIVATE_EPSILON,
+        delta=PRIVATE_DELTA,
+        learning_rate=1.0,
+    ),
+    "default": DPSGD(
+        sampling=1.0,
+        steps=30,
+        clip=1.0,
+        lot=100.0,
+        epsilon=PRIVATE_EPSILON,
+        delta=PRIVATE_DELTA,
+        learning_rate=1.0,
+    ),
+}
+"""Every constant is public; the whole budget goes into one training."""

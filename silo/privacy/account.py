@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from silo.privacy import events
 from silo.privacy.budget import Budget
+from silo.privacy.dataset import cost
 from silo.privacy.errors import PrivacyBudgetExceeded
 from silo.privacy.events import Event
 from silo.privacy.reservation import Reservation
@@ -25,7 +26,8 @@ class Account:
 
     @property
     def budget(self) -> Budget:
-        return self.ledger.books.dataset(self.dataset).budget
+        with self.ledger.reading() as books:
+            return books.dataset(self.dataset).budget
 
     def reserve(
         self,
@@ -62,10 +64,11 @@ class Account:
 
     def affords(self, event: Event, count: int = 1) -> bool:
         """Whether so many events would be admitted now; nothing is written."""
-        try:
-            self.ledger.books.check_room(self.dataset, events.dumps(event), count)
-        except PrivacyBudgetExceeded:
-            return False
+        with self.ledger.reading() as books:
+            try:
+                books.check_room(self.dataset, events.dumps(event), count)
+            except PrivacyBudgetExceeded:
+                return False
         return True
 
     def epsilon(self, extra: Event | None = None) -> float:
@@ -73,34 +76,35 @@ class Account:
 
         Infinite when something was released without differential privacy.
         """
-        books = self.ledger.books
-        return math.inf if books.unprotected(self.dataset) else self.protected_epsilon(extra)
+        with self.ledger.reading() as books:
+            unprotected = books.unprotected(self.dataset)
+        return math.inf if unprotected else self.protected_epsilon(extra)
 
     def protected_epsilon(self, extra: Event | None = None) -> float:
         """The same over the differentially private releases only."""
         from silo.privacy.accountants.pld import PLD
 
-        delta, found = self.budget.delta, 0.0
-        accountant = PLD()
-        for world in self.ledger.books.worlds(self.dataset):
+        with self.ledger.reading() as books:
+            delta, worlds = books.dataset(self.dataset).budget.delta, books.worlds(self.dataset)
+        accountant, found = PLD(), 0.0
+        for world in worlds:
             whole = world if extra is None else events.Composed((world, extra))
             found = max(found, accountant.epsilon(whole, delta))
         return found
 
     def filter_epsilon(self, extra: Event | None = None) -> float:
         """What the filter counts: never less than what the budget has lost."""
-        books = self.ledger.books
-        spent = books.spent(self.dataset)
+        with self.ledger.reading() as books:
+            budget, spent = books.dataset(self.dataset).budget, books.spent(self.dataset)
         if extra is not None:
-            from silo.privacy.dataset import cost
-
-            spent = spent.plus(cost(events.dumps(extra), 1, self.budget.order))
-        return self.budget.filter_epsilon(spent)
+            spent = spent.plus(cost(events.dumps(extra), 1, budget.order))
+        return budget.filter_epsilon(spent)
 
     @property
     def used(self) -> float:
         """The share of the budget that the filter counts as gone, 0 to 1."""
-        return self.budget.used(self.ledger.books.spent(self.dataset))
+        with self.ledger.reading() as books:
+            return books.dataset(self.dataset).budget.used(books.spent(self.dataset))
 
     def commit(self, artefact: bytes, *, purpose: str, plan: str = "") -> None:
         """Write down the digest of what was released."""

@@ -118,6 +118,9 @@ def _private(session: Session, model: Any, loss: Any, privacy: DPSGD, algorithm:
             f"private training is charged to a ledger, and the charter has no privacy policy for {session.me}: "
             "agree on one (`silo charter new --privacy`)"
         )
+    from silo.training.private.fit import require_extra
+
+    require_extra()
     from silo.training.private.learner import PrivateLearner
 
     return PrivateLearner(

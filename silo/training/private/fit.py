@@ -1,27 +1,22 @@
-"""`silo.fit_private`: DP-SGD for a partner without a federation."""
+"""`silo.fit_private`: DP-SGD for a partner without a federation. torch and Opacus are loaded when it is called."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from torch import nn
+from typing import TYPE_CHECKING, Any
 
 from silo.crypto.rng import Rng, SystemRng
-from silo.errors import ParameterError
+from silo.errors import ParameterError, UsageError
 from silo.privacy.account import Account
 from silo.privacy.ledger import Ledger
 from silo.training import learner
-from silo.training.private import checks
-from silo.training.private.loss import per_row
 from silo.training.private.plan import DPSGD
-from silo.training.private.rows import Rows
-from silo.training.private.trainer import Trainer
-from silo.training.torch_learner import TorchLearner
+
+if TYPE_CHECKING:
+    from torch import nn
 
 PURPOSE = "training"
 
@@ -71,6 +66,15 @@ def fit_on(
     on_step: Callable[[int], None] = lambda _: None,
 ) -> Fitted:
     """`fit_private` on an account that is open."""
+    require_extra()
+    from torch import nn
+
+    from silo.training.private import checks
+    from silo.training.private.loss import per_row
+    from silo.training.private.rows import Rows
+    from silo.training.private.trainer import Trainer
+    from silo.training.torch_learner import TorchLearner
+
     if not isinstance(model, nn.Module):
         raise ParameterError(f"private training takes a torch module, not a {type(model).__name__}")
     source = rng or SystemRng()
@@ -81,7 +85,7 @@ def fit_on(
         rows = Rows(data)
         checks.warn_of_delta(account.budget.delta, len(rows))
         trainer.run(rows, account, privacy.steps, purpose=PURPOSE, plan_id=identifier, on_step=on_step)
-    account.commit(_digest(model), purpose=PURPOSE, plan=identifier)
+    account.commit(learner.digest(TorchLearner(model).parameters()), purpose=PURPOSE, plan=identifier)
     return Fitted(
         plan.epsilon,
         account.epsilon(),
@@ -92,5 +96,12 @@ def fit_on(
     )
 
 
-def _digest(model: nn.Module) -> bytes:
-    return hashlib.sha256(learner.digest(TorchLearner(model).parameters())).digest()
+def require_extra() -> None:
+    """Say what to install where torch or Opacus is missing. Raises `UsageError`."""
+    try:
+        import opacus  # noqa: F401
+        import torch  # noqa: F401
+    except ModuleNotFoundError as missing:
+        raise UsageError(
+            f"private training needs {missing.name}: pip install 'silo-privacy[dp]' (torch, Opacus, dp-accounting)"
+        ) from None

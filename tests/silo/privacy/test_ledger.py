@@ -222,12 +222,12 @@ def reserve_much(one: Ledger) -> None:
 
 def test_a_full_disk_spends_nothing(tmp_path: Path) -> None:
     with ledger(tmp_path) as one:
-        pages = one._connection.execute("PRAGMA page_count").fetchone()[0]
-        one._connection.execute(f"PRAGMA max_page_count = {pages}")
+        pages = one._chain._connection.execute("PRAGMA page_count").fetchone()[0]
+        one._chain._connection.execute(f"PRAGMA max_page_count = {pages}")
         with pytest.raises(LedgerError, match="full; nothing was spent"):
             reserve_much(one)
         used = one.account().used
-        one._connection.execute("PRAGMA max_page_count = 100000")
+        one._chain._connection.execute("PRAGMA max_page_count = 100000")
         one.account().reserve(STEP, 1, purpose="training")
         assert one.account().used > used
 
