@@ -50,18 +50,18 @@ class RDP:
 
 def epsilon_of(leaves: Leaves, delta: float) -> float:
     """The same of parts that were counted already."""
-    within, epsilon, lost = _apart(leaves)
+    within, epsilon, lost = apart(leaves)
     left = delta - up(lost)
     if left < 0:
         return math.inf
-    least = least_epsilon(_sum(within, ORDERS), ORDERS, left)
+    least = least_epsilon(sum_of(within, ORDERS), ORDERS, left)
     alone = pure(events.Composed(tuple(events.Repeated(one, count) for one, count in within.items())))
     return up(epsilon + (least if alone is None else min(least, alone)))
 
 
 def split(event: Event) -> tuple[Event | None, float, float]:
     """Take off what has a delta of its own: what is left (or None), and the sums of their epsilon and delta."""
-    within, epsilon, delta = _apart(flatten(event))
+    within, epsilon, delta = apart(flatten(event))
     rest = tuple(one if count == 1 else events.Repeated(one, count) for one, count in within.items())
     return (events.Composed(rest) if rest else None), up(epsilon), up(delta)
 
@@ -71,7 +71,7 @@ def divergence(event: Event, order: int) -> float:
     return float(curve(event, (order,))[0])
 
 
-def _apart(leaves: Leaves) -> tuple[Leaves, float, float]:
+def apart(leaves: Leaves) -> tuple[Leaves, float, float]:
     within, epsilon, delta = {}, [], []
     for one, count in leaves.items():
         if isinstance(one, events.EpsilonDelta) and one.delta > 0:
@@ -101,10 +101,10 @@ def curve(event: Event, orders: Sequence[int] = ORDERS) -> Curve:
     chosen = tuple(orders)
     if not chosen or any(type(one) is not int or not 2 <= one <= _MAX_ORDER for one in chosen):
         raise ParameterError(f"Renyi orders are whole numbers from 2 to {_MAX_ORDER}")
-    return _sum(flatten(event), chosen)
+    return sum_of(flatten(event), chosen)
 
 
-def _sum(leaves: Leaves, orders: tuple[int, ...]) -> Curve:
+def sum_of(leaves: Leaves, orders: tuple[int, ...]) -> Curve:
     total = np.zeros(len(orders))
     for one, count in leaves.items():
         total += count * _leaf(one, orders)
