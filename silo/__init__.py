@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from silo.identity import Identity as Identity
     from silo.joining import join as join
     from silo.privacy.budget import Budget as Budget
+    from silo.privacy.errors import PrivacyBudgetExceeded as PrivacyBudgetExceeded
     from silo.privacy.ledger import Ledger as Ledger
     from silo.privacy.skellam import Skellam as Skellam
     from silo.protocols.errors import ProtocolAborted as ProtocolAborted
@@ -38,6 +39,7 @@ _HOMES: Final = {
     "Function": "silo.training.learner",
     "Identity": "silo.identity",
     "Ledger": "silo.privacy.ledger",
+    "PrivacyBudgetExceeded": "silo.privacy.errors",
     "ProtocolAborted": "silo.protocols.errors",
     "ProtocolViolation": "silo.protocols.errors",
     "Session": "silo.session",

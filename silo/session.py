@@ -141,7 +141,9 @@ class Session:
         return self.collect(value, tag="sum", clip=clip)
 
     def mean(self, value: Any, *, weight: float | None = None, clip: float | None = None) -> Any:
-        """Average over all members, alike or each with its weight; weights stay as secret as the values.
+        """Average over all members, alike or each with its weight, which is masked as the values are.
+
+        The total weight is known; so a weight that never changes shows when its member is missing once.
 
         Integer tensors beside floats, such as counts of batches, stay with their member and come back as they
         were. Other integers without a weight are averaged exactly; with one they count as floats. A weight is at
