@@ -238,6 +238,26 @@ def test_giant_losses_stay_within_memory_and_above_the_truth(event: Event) -> No
     assert 1000 < found <= RDP().epsilon(event, DELTA)
 
 
+@pytest.mark.parametrize(
+    "event",
+    [
+        Gaussian(1e200),
+        PoissonSampled(1e-300, Gaussian(1e200)),
+        PoissonSampled(1e-12, Gaussian(0.5)),
+        PoissonSampled(1e-12, Gaussian(1e5)),
+        PoissonSampled(1 - 1e-12, Gaussian(1e5)),
+        events.Laplace(1e300),
+        PoissonSampled(1e-300, events.Laplace(1e-2)),
+        events.RandomizedResponse(0.5, 2),
+        events.EpsilonDelta(5e-324, 5e-324),
+        events.Skellam(1e300, 1e-300, 1.0),
+    ],
+)
+def test_tiny_losses_cost_hardly_anything_and_warn_nobody(event: Event) -> None:
+    assert 0 <= pld.own(flatten(Composed((event, event))), 1e-3) < 1e-4
+    assert 0 <= PLD().epsilon(Composed((event, event)), 1e-3) < 1e-4
+
+
 TABLE = [
     (1.0, 0.01, 1000, 1e-5, 1.818, 1.838),
     (0.8, 256 / 60000, 14062, 1e-5, 4.540, 4.560),

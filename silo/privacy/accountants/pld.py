@@ -47,6 +47,8 @@ _FINEST: Final = STEP / 2**8
 _MOST_CELLS: Final = 1 << 22
 """Of one distribution; 32 MiB."""
 _KEPT_CELLS: Final = 1 << 23
+_MOST_NOISE: Final = 1e6
+"""More Gaussian noise counts as this much: its losses are in the grid's first cell."""
 _TAIL: Final = 1e-15
 _SLACK_PER_COUNT: Final = 2e-15
 _SLACK_PER_COMPOSITION: Final = 1e-14
@@ -174,11 +176,7 @@ def _nearest(leaves: Leaves, step: float) -> tuple[Leaves, Any, int]:
 
 def _parts(leaves: Leaves, step: float) -> list[Any]:
     """One distribution for each leaf, and one for all unsampled Gaussians: their composition is a Gaussian."""
-    rates = [
-        count / leaf.noise_multiplier**2
-        for leaf, count in leaves.items()
-        if isinstance(leaf, events.Gaussian)
-    ]
+    rates = [count * _rate(leaf) for leaf, count in leaves.items() if isinstance(leaf, events.Gaussian)]
     found = [
         _repeated(_single(leaf, step), count)
         for leaf, count in leaves.items()
@@ -187,6 +185,11 @@ def _parts(leaves: Leaves, step: float) -> list[Any]:
     if rates:
         found.append(_single(events.Gaussian(1 / math.sqrt(up(math.fsum(rates)))), step))
     return found
+
+
+def _rate(leaf: events.Gaussian) -> float:
+    inverse = 1 / min(leaf.noise_multiplier, _MOST_NOISE)
+    return inverse * inverse
 
 
 def _repeated(one: Any, count: int) -> Any:
@@ -262,7 +265,9 @@ def _single(leaf: Event, step: float) -> Any:
         (leaf.probability, leaf.event) if isinstance(leaf, events.PoissonSampled) else (1.0, leaf)
     )
     if isinstance(inner, events.Gaussian):
-        return _sampled(profile.gaussian(inner.noise_multiplier), _span(inner), probability, step)
+        return _sampled(
+            profile.gaussian(min(inner.noise_multiplier, _MOST_NOISE)), _span(inner), probability, step
+        )
     if isinstance(inner, events.Laplace):
         return _sampled(profile.laplace(inner.noise_multiplier), _span(inner), probability, step)
     match leaf:
