@@ -47,9 +47,9 @@ _ANSWERS: Final = (
     ),
     (
         "Floating point",
-        "What is released under Silo's Gaussian noise is rounded first to a grid of about 2^-30 standard deviations, "
+        "What is released under Silo's Gaussian noise is rounded first to a grid of about 2⁻³⁰ standard deviations, "
         "and the noise lies on the same grid, so that low bits tell nothing; a pair of draws has no tail beyond 9.49 "
-        "standard deviations, which has probability 2^-65. Skellam noise is whole numbers, exact to 2^-100 a draw. "
+        "standard deviations, which has probability 2⁻⁶⁵. Skellam noise is whole numbers, exact to 2⁻¹⁰⁰ a draw. "
         "Other mechanisms that charged this ledger answer for themselves.",
     ),
     (

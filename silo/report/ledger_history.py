@@ -64,7 +64,7 @@ class Release:
     open: int = 0
     """Uses in reservations that never closed: they count as spent."""
     alone: float | None = None
-    """Epsilon of this release by itself, by the RDP accountant; None where there is no bound."""
+    """Epsilon of this release by itself; None where there is no bound."""
     filter_after: float = 0.0
     pld_after: float | None = None
     artefacts: list[str] = field(default_factory=list)
@@ -87,6 +87,8 @@ class Course:
     pld: list[Point] = field(default_factory=list)
     unprotected: list[datetime] = field(default_factory=list)
     refused: list[datetime] = field(default_factory=list)
+    alone_by: str = "PLD"
+    """The accountant of what releases cost alone."""
 
 
 @dataclass
@@ -114,13 +116,8 @@ def history(verified: Verified, *, points: int = MOST_PLD_POINTS) -> History:
     found.accounted = bound is not None
     if bound:
         _account(found, replay.worlds, bound)
-    rdp = RDP()
-    for one in found.releases:
-        delta = found.courses[one.dataset].budget.delta
-        if one.charged:
-            one.alone = _or_none(rdp.epsilon, events.Repeated(one.event, one.charged), delta)
-        else:
-            one.alone = 0.0
+    for course in found.courses.values():
+        _alone(course, [one for one in found.releases if one.dataset == course.name], bound, points)
     return found
 
 
@@ -251,6 +248,23 @@ def _root(parents: Mapping[str, str], name: str) -> str:
     while parent := parents[name]:
         name = parent
     return name
+
+
+def _alone(course: Course, releases: Sequence[Release], bound: Bound | None, most: int) -> None:
+    """What each release costs by itself: by PLD as long as that is `most` figures, else all by RDP."""
+    events_of = {id(one): _charged(one) for one in releases}
+    if bound is None or len(set(events_of.values())) > most:
+        bound, course.alone_by = RDP().epsilon, "RDP"
+    known: dict[Event, float | None] = {}
+    for one in releases:
+        event = events_of[id(one)]
+        if event not in known:
+            known[event] = _or_none(bound, event, course.budget.delta)
+        one.alone = known[event]
+
+
+def _charged(release: Release) -> Event:
+    return events.Repeated(release.event, release.charged) if release.charged else events.Composed(())
 
 
 def _account(found: History, worlds: Sequence[tuple[str, Line, list[Event]]], bound: Bound) -> None:

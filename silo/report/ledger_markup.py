@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -14,6 +15,8 @@ MOST_ROWS: Final = 2000
 """A table shows so many rows, and says how many it leaves out."""
 
 _SPACES: Final = "\n\r\t"
+_LONG: Final = re.compile(r"(\S{40,})")
+_PIECE: Final = 24
 _THOUSANDTH: Final = Decimal("0.001")
 
 
@@ -25,18 +28,27 @@ class Html(str):
 
 def text(value: object) -> Html:
     """Escape a value. Controls and marks of direction are written out: they could make a text look like another."""
+    return value if isinstance(value, Html) else Html(escape(_visible(str(value))))
+
+
+def flowing(value: object) -> Html:
+    """The same, for content rather than an attribute: a word that is too long for a line may be broken."""
     if isinstance(value, Html):
         return value
-    seen = "".join(
-        " " if one in _SPACES else f"⟨U+{ord(one):04X}⟩" if unicodedata.category(one)[0] == "C" else one
-        for one in str(value)
+    words = _LONG.split(_visible(str(value)))
+    return Html(
+        "".join(
+            "<wbr>".join(text(word[at : at + _PIECE]) for at in range(0, len(word), _PIECE))
+            if place % 2
+            else text(word)
+            for place, word in enumerate(words)
+        )
     )
-    return Html(escape(seen))
 
 
 def join(parts: Iterable[object]) -> Html:
     """Put parts side by side."""
-    return Html("".join(text(part) for part in parts))
+    return Html("".join(flowing(part) for part in parts))
 
 
 def element(tag: str, *inside: object, kind: str = "") -> Html:
@@ -73,8 +85,8 @@ def table(
     every = list(rows)
     head = "".join(f'<th scope="col"{_side(at, numbers)}>{text(one)}</th>' for at, one in enumerate(headings))
     body = "".join(
-        f'<tr><th scope="row"{_side(0, numbers)}>{text(row[0])}</th>'
-        + "".join(f"<td{_side(at, numbers)}>{text(one)}</td>" for at, one in enumerate(row[1:], 1))
+        f'<tr><th scope="row"{_side(0, numbers)}>{flowing(row[0])}</th>'
+        + "".join(f"<td{_side(at, numbers)}>{flowing(one)}</td>" for at, one in enumerate(row[1:], 1))
         + "</tr>\n"
         for row in every[:MOST_ROWS]
     )
@@ -90,7 +102,7 @@ def table(
 
 def facts(pairs: Iterable[tuple[object, object]]) -> Html:
     """Questions and their answers."""
-    inside = "".join(f"<dt>{text(ask)}</dt><dd>{text(answer)}</dd>" for ask, answer in pairs)
+    inside = "".join(f"<dt>{flowing(ask)}</dt><dd>{flowing(answer)}</dd>" for ask, answer in pairs)
     return Html(f'<dl class="facts">{inside}</dl>')
 
 
@@ -161,3 +173,10 @@ def _side(column: int, numbers: Collection[int]) -> str:
 
 def _class(kind: str) -> str:
     return f' class="{kind}"' if kind else ""
+
+
+def _visible(value: str) -> str:
+    return "".join(
+        " " if one in _SPACES else f"⟨U+{ord(one):04X}⟩" if unicodedata.category(one)[0] == "C" else one
+        for one in value
+    )

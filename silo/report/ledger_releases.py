@@ -36,9 +36,9 @@ def releases(history: History) -> Html:
         "releases",
         "Releases with differential privacy",
         paragraph(
-            "One row is one event of one plan. “Alone” is what the release would have cost by itself, by the RDP "
-            "accountant at the data set's delta; the two columns after it are cumulative, after the release's last "
-            "record. The figures of “alone” do not add up: composition costs less than the sum."
+            "One row is one event of one plan. “Alone” is what the release would have cost by itself, at the delta of "
+            "the data set; the two columns after it are cumulative, after its last record. The figures of “alone” do "
+            "not add up: composition costs less than the sum."
         ),
         *(parts or [paragraph("There is none.")]),
     )
@@ -63,8 +63,8 @@ def _releases(name: str, course: Course, history: History) -> Html:
         for one in every
     ]  # fmt: skip
     headings = (
-        "no.", "purpose", "when (UTC)", "mechanism", "reserved (T)", "executed", "epsilon alone", "filter after",
-        "PLD after",
+        "no.", "purpose", "when (UTC)", "mechanism", "reserved (T)", "executed",
+        f"epsilon alone, {course.alone_by}", "filter after", "PLD after",
     )  # fmt: skip
     delta = exact(course.budget.delta)
     declared = [

@@ -101,9 +101,10 @@ def budgets(verified: Verified, found: Mapping[str, Recomputed], history: Histor
         table("Budget and spend of each data set", headings, rows, numbers=(1, 2, 4, 5, 6, 7, 8)),
         paragraph(
             "An epsilon means something only beside its delta and its unit: figures of rows with another delta or "
-            "another unit are not to be compared, and no two rows are to be added. Computed figures are rounded up. "
-            "What is reserved counts as spent until the run gives it back; what never closed stays spent. A row "
-            "includes what relatives of the data set spent of the same units (see Lineage)."
+            "another unit are not to be compared, and no two rows are to be added. A delta should be well below one in "
+            "the number of units, which the ledger does not know. Computed figures are rounded up. What is reserved "
+            "counts as spent until the run gives it back; what never closed stays spent. A row includes what relatives "
+            "of the data set spent of the same units (see Lineage)."
         ),
         paragraph(
             "The filter decides: nothing is admitted beyond the budget by its count. PLD reports: it is tighter, and "

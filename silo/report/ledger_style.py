@@ -62,6 +62,8 @@ i.limit { color: var(--ink); border-top-style: dotted !important; }
   .scroll { overflow: visible; }
   .scroll table, .scroll table.wide { min-width: 0; font-size: 8pt; }
   .scroll th, .scroll td { padding-right: 6px; overflow-wrap: anywhere; }
+  .scroll thead th { overflow-wrap: normal; font-size: 7.5pt; }
+  .scroll .soft, .scroll code { font-size: inherit; }
   h3 { break-after: avoid; }
 }
 """

@@ -117,17 +117,13 @@ def checking(verified: Verified) -> Html:
         "check",
         "How to check this page",
         paragraph("Keep this line elsewhere. A later check that is given it finds any change to what is on this page:"),
-        element("pre", str(verified.sealed)),
+        element("pre", text(verified.sealed)),
         paragraph(
             "Recompute everything offline; FILE is the ledger or an export of it. The card is the owner's public key, "
             "as it gave it to you: without it, a ledger that somebody else wrote anew is not noticed. Lines of "
-            "witnesses come from the partners themselves, each with --witness:"
+            "witnesses come from the partners themselves, each with a --witness of its own:"
         ),
-        element(
-            "pre",
-            f"silo ledger verify FILE --card OWNER.card.toml \\\n"
-            f"  --witness '{verified.sealed}'",
-        ),
+        element("pre", text(f"silo ledger verify FILE --card OWNER.card.toml --witness '{verified.sealed}'")),
         facts(
             (
                 ("Ledger", element("code", verified.books.ledger.hex())),

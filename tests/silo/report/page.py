@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html.parser import HTMLParser
 
-VOID = frozenset({"meta", "rect", "line", "circle", "path", "br"})
+VOID = frozenset({"meta", "rect", "line", "circle", "path", "wbr"})
 
 
 class Page(HTMLParser):

@@ -20,12 +20,13 @@ from silo.privacy.ledger import Ledger
 from silo.privacy.verify import Recomputed, Verified, verify
 from silo.report import ledger, ledger_history
 from silo.report.ledger_history import history
-from silo.report.ledger_markup import epsilon, exact, lower, table, text
+from silo.report.ledger_markup import epsilon, exact, flowing, lower, table, text
 from tests.silo.privacy.books_of import Clock
 from tests.silo.report.ledger_of import STEP, rich, witness_of
 from tests.silo.report.page import Page
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
+REAL_PLD = ledger_history._pld
 ATTACK = "<script>alert('x')</script>\"&"
 
 
@@ -246,7 +247,7 @@ def test_a_kept_line_of_the_newest_record_covers_all(path: Path) -> None:
 def test_the_head_and_the_command_are_on_the_page(verified: Verified) -> None:
     found = read(verified)
     assert found.text.count(str(verified.sealed)) == 2
-    assert "silo ledger verify FILE --card OWNER.card.toml" in found.text
+    assert f"silo ledger verify FILE --card OWNER.card.toml --witness '{verified.sealed}'" in found.text
     assert verified.books.key.hex() in found.text
 
 
@@ -327,6 +328,13 @@ def test_what_cannot_be_seen_is_written_out(letter: str) -> None:
     text(f"a{letter}b").encode()
 
 
+def test_a_word_that_is_too_long_for_a_line_may_be_broken() -> None:
+    word = "&" + "x" * 99
+    assert flowing(f"a {word}") == f"a &amp;{'x' * 23}<wbr>{'x' * 24}<wbr>{'x' * 24}<wbr>{'x' * 24}<wbr>xxxx"
+    assert flowing("x" * 39) == "x" * 39
+    assert "<wbr>" not in text(word)
+
+
 def test_fields_that_no_rule_checks_may_be_anything(path: Path, verified: Verified, tmp_path: Path) -> None:
     odd: tuple[tuple[int, dict[str, Any]], ...] = tuple(
         (number, {key: value for key, value in fields.items() if key in KEPT[fields["kind"]]} | ODD)
@@ -385,6 +393,7 @@ def test_pld_is_asked_some_twenty_times_however_many_runs(
     monkeypatch.setattr(ledger_history, "_pld", lambda: bound)
     course = history(verify(_many(tmp_path, 50))).courses["rows"]
     assert len(course.pld) == len(asked) == 21
+    assert course.alone_by == "RDP"
     assert course.pld[-1].sequence == 102
     assert len(course.filter) == 101
 
@@ -395,6 +404,18 @@ def test_pld_over_time_ends_at_the_reported_figure(verified: Verified) -> None:
         course = found.courses[one.dataset]
         assert course.pld[-1].epsilon == pytest.approx(one.pld)
         assert course.filter[-1].epsilon == one.filter
+
+
+def test_the_real_accountant_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("dp_accounting")
+    from silo.privacy.accountants.pld import PLD
+
+    monkeypatch.setattr(ledger_history, "_pld", REAL_PLD)
+    found = history(verify(_many(tmp_path, 2)))
+    both = events.Composed((events.Gaussian(100.0), events.Gaussian(101.0)))
+    assert found.courses["rows"].pld[-1].epsilon == PLD().epsilon(both, 1e-5)
+    assert found.releases[1].alone == PLD().epsilon(events.Gaussian(101.0), 1e-5)
+    assert found.courses["rows"].alone_by == "PLD"
 
 
 def test_without_the_accountant_the_page_says_so(verified: Verified, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,8 +30,8 @@ def course(*values: float, name: str = "clinic", pld: tuple[float, ...] = ()) ->
         Budget(1.0, 1e-3),
         START,
         at(10),
-        [Point(place + 1, at(place), value) for place, value in enumerate(values)],
-        [Point(place + 1, at(place), value) for place, value in enumerate(pld)],
+        filter=[Point(place + 1, at(place), value) for place, value in enumerate(values)],
+        pld=[Point(place + 1, at(place), value) for place, value in enumerate(pld)],
     )
 
 
