@@ -20,6 +20,7 @@ import numpy as np
 from silo.agreement import Round
 from silo.crypto.errors import ParameterError
 from silo.errors import NotAllowed, UpdateReused, UsageError
+from silo.privacy import kept_head
 from silo.protocols import rollcall
 from silo.protocols.errors import OutOfStep, ProtocolAborted
 from silo.protocols.rollcall import Term
@@ -147,6 +148,8 @@ class _Run:
         self.like = own.parameters()
         if session.task.model:
             session.task.allow_model(learner.digest(self.like))
+        if path and noised and session.policy:
+            kept_head.check(path, session.policy.account.ledger)
         saved = checkpoint.load(path, like=self.like) if path else None
         self.state = saved or State(self.like, session.position, 0)
         self.done = Trained(self.state.parameters)
@@ -249,3 +252,5 @@ class _Run:
         self.session.position = state.position
         if self.path:
             checkpoint.save(self.path, state)
+            if self.noised and self.session.policy:
+                kept_head.keep(self.path, self.session.policy.account.ledger)

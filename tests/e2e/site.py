@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from silo import expiry
-from silo.charter import Charter, Relay, SumTerms, Task, Times
+from silo.charter import Charter, Privacy, Relay, SumTerms, Task, Times
 from silo.crypto.rng import SystemRng
 from silo.identity import Identity
 from silo.joining import script_digest
@@ -90,6 +90,7 @@ class Site:
     script: Path = PARTY
     time: Times = field(default_factory=lambda: Times(reconnect=2.0, silence=4.0, work=60.0))
     terms: dict[str, Any] = field(default_factory=dict)
+    privacy: list[Privacy] = field(default_factory=list)
     made: dict[str, datetime] = field(default_factory=dict)
     days: dict[str, int] = field(default_factory=dict)
     unsigned: tuple[str, ...] = ()
@@ -121,6 +122,7 @@ class Site:
             tasks=[Task("main", rounds=10_000, rows=self.rows, bytes=10**9, expires=soon, script=digest)],
             sum=SumTerms.for_members(len(self.names), **self.terms),
             time=self.time,
+            privacy=self.privacy,
             now=start,
             expires=soon,
         )
