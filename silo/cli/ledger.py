@@ -124,9 +124,9 @@ def check(
     verified = _verified(path, card, witnesses, partners)
     found = recompute(verified.books)
     if as_json:
-        output.emit_json(summary.verification(verified, found, owner_checked=card is not None))
+        output.emit_json(summary.verification(verified, found))
         return
-    click.echo(_screen(path, verified, found, card is not None), nl=False)
+    click.echo(_screen(path, verified, found), nl=False)
 
 
 @ledger.command()
@@ -263,7 +263,7 @@ def _json(path: str) -> dict[str, Any]:
     return found
 
 
-def _screen(path: str, verified: Verified, found: list[Recomputed], owner_checked: bool) -> str:
+def _screen(path: str, verified: Verified, found: list[Recomputed]) -> str:
     from silo.privacy import summary
 
     rows = [
@@ -284,7 +284,7 @@ def _screen(path: str, verified: Verified, found: list[Recomputed], owner_checke
         "",
         output.table(header, rows, right=range(1, 7)),
         "",
-        *summary.caveats(verified, owner_checked=owner_checked),
+        *summary.caveats(verified),
     ]
     return "\n".join(lines) + "\n"
 

@@ -57,12 +57,12 @@ def releases(verified: Verified) -> list[dict[str, Any]]:
     return list(grouped.values())
 
 
-def verification(verified: Verified, found: Sequence[Recomputed], *, owner_checked: bool) -> dict[str, Any]:
+def verification(verified: Verified, found: Sequence[Recomputed]) -> dict[str, Any]:
     """What `silo ledger verify --json` prints."""
     return {
         "valid": True,
         "owner": verified.books.owner,
-        "owner_checked": owner_checked,
+        "owner_checked": verified.owner_checked,
         "records": verified.records,
         "frozen": verified.books.frozen or None,
         "witnessed_record": verified.witnessed,
@@ -80,17 +80,17 @@ def verification(verified: Verified, found: Sequence[Recomputed], *, owner_check
             }
             for one in found
         ],
-        "caveats": caveats(verified, owner_checked=owner_checked),
+        "caveats": caveats(verified),
         "head": str(verified.sealed),
     }
 
 
-def caveats(verified: Verified, *, owner_checked: bool) -> list[str]:
+def caveats(verified: Verified) -> list[str]:
     """What this check does not say."""
     found = []
     if verified.books.frozen:
         found.append(f"the ledger is frozen: {verified.books.frozen}")
-    if not owner_checked:
+    if not verified.owner_checked:
         found.append(
             "the owner's key is the ledger's own word: give --card to hold it against the owner's card"
         )

@@ -44,6 +44,8 @@ class Verified:
     sealed: SealedHead
     """The newest record, under its owner's signature."""
     records: int
+    owner_checked: bool = False
+    """Whether the owner's key was held against its card, or is the ledger's own word."""
     witnesses: tuple[Line, ...] = ()
     """The lines from outside that this ledger was held against."""
     bodies: tuple[tuple[int, dict[str, Any]], ...] = field(default=(), repr=False)
@@ -70,7 +72,6 @@ def verify(
     `cards` the partners' keys by name.
     """
     lines = [_parse(line) for line in witnesses]
-    wanted = {line.head.sequence for line in lines}
     books, place, previous, signature = Books(), 0, b"", b""
     hashes: dict[int, bytes] = {}
     bodies: list[tuple[int, dict[str, Any]]] = []
@@ -78,22 +79,22 @@ def verify(
         fields = _check(one, books, place, previous, key, str(path))
         place, previous, signature = one.sequence, one.hash, one.signature
         bodies.append((place, fields))
-        if place in wanted:
-            hashes[place] = one.hash
+        hashes[place] = one.hash
         if progress:
             progress(place)
     if place == 0:
         raise LedgerCorrupt(1, "is missing", str(path))
     for line in lines:
         _check_line(line, books, cards or {})
-        if line.head.ledger != books.ledger or hashes.get(line.head.sequence) != line.head.hash:
-            who = line.witness if isinstance(line, Witnessed) else "the kept line"
-            raise LedgerForked(line.head.sequence, who, str(path))
     for known in books.witnessed.values():
         if cards and known.witness in cards:
             _check_line(known, books, cards)
+    for line in (*lines, *books.witnessed.values()):
+        if line.head.ledger != books.ledger or hashes.get(line.head.sequence) != line.head.hash:
+            who = line.witness if isinstance(line, Witnessed) else "the kept line"
+            raise LedgerForked(line.head.sequence, who, str(path))
     sealed = SealedHead(Head(books.ledger, place, previous), signature)
-    return Verified(books, sealed, place, tuple(lines), tuple(bodies))
+    return Verified(books, sealed, place, key is not None, tuple(lines), tuple(bodies))
 
 
 def recompute(books: Books, *, names: Iterable[str] | None = None) -> list[Recomputed]:

@@ -211,6 +211,20 @@ def test_a_history_that_the_owner_signed_anew_is_found_with_one_witness(
         verify(written, key=mercy.public, witnesses=[line], cards={"lakeside": partner.public})
 
 
+def test_an_old_line_of_a_partner_does_not_fit_a_history_that_was_written_anew(
+    written: Path, mercy: Identity, partner: Identity
+) -> None:
+    line = seen_by(partner, written, mercy)
+    with Ledger.open(written, mercy) as one:
+        one.witness([line], {})
+    bodies = [one.body for one in rows(written)]
+    verify(written, key=mercy.public)
+    bodies[2] = bodies[2].replace('"purpose":"run 0"', '"purpose":"run X"')
+    rewrite(written, resign(bodies, mercy.signing))
+    with pytest.raises(LedgerForked, match="record 11 as lakeside saw it"):
+        verify(written, key=mercy.public)
+
+
 def test_the_rules_hold_whoever_signs(written: Path, mercy: Identity) -> None:
     """The owner itself cannot write a history that breaks the ledger's rules."""
     bodies = [one.body for one in rows(written)]
