@@ -2,7 +2,8 @@
 
 Silo's side is the loop of `silo.fit_private` with all that belongs to it: Poisson sampling and noise from the
 cryptographic generator, and the ledger on the disk. Opacus' side is its own `PrivacyEngine` with its own loader; a
-stricter one feeds its optimizer ready batches, so that neither sampling nor loading counts.
+stricter one feeds its optimizer ready batches, so that neither sampling nor loading counts. Both sides have one
+thread of torch: two that wait for each other on a machine in use would hide what is measured.
 """
 
 from __future__ import annotations
@@ -98,6 +99,8 @@ MEASUREMENTS: Final[tuple[Measurement, ...]] = (small, images)
 
 def _compare(case: _Case, settings: Settings) -> Iterator[Row]:
     with ExitStack() as stack:
+        stack.callback(torch.set_num_threads, torch.get_num_threads())
+        torch.set_num_threads(1)
         ours = stack.enter_context(_silo(case, settings.steps))
         together = alternate(
             [ours, _opacus(case, settings.steps), _ready_batches(case, settings.steps)],
