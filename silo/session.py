@@ -31,7 +31,6 @@ from silo.errors import NotAllowed
 from silo.identity import Identity
 from silo.journal import Journal
 from silo.outbox import LINK, Outbox
-from silo.privacy import witness
 from silo.privacy.policy import Policy
 from silo.protocols import rollcall
 from silo.protocols.envelope import EVERYBODY, OVERHEAD, Opened, open_frame
@@ -160,7 +159,7 @@ class Session:
         self.check_leaving(0)
         self.journal.enter(session, agreement=self.charter.digest, task=self.task.name)
         here = rollcall.bearings(self.charter.digest, session)
-        shown, lines = witness.show(self.policy.account.ledger) if self.policy else ("", ())
+        shown, lines = self.policy.show() if self.policy else ("", ())
         present = Present(tag, self.position, terms, state, self.channel_key.public, shown, lines)
         limit = OVERHEAD + len(self.charter.names) * rollcall.PRESENT_LIMIT
 
@@ -192,8 +191,7 @@ class Session:
                 f"the roll call does not show what {self.me} said", culprits=(relay.name,), round=begin.round
             )
         if self.policy:
-            ledger = self.policy.account.ledger
-            witness.take(ledger, self.me, self.charter.keys, presents, round=begin.round)
+            self.policy.witness(self.charter, presents, begin.round)
         counts = any(term.name == LENGTH for term in terms)
         self.journal.begin_round(
             session,

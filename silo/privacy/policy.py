@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from silo.charter import Privacy
+from silo.charter import Charter, Privacy
 from silo.errors import NotAllowed
+from silo.privacy import witness
 from silo.privacy.account import Account
 from silo.privacy.budget import Budget
 from silo.privacy.dataset import Description
 from silo.privacy.errors import NotCovered
 from silo.privacy.ledger import Ledger
+from silo.protocols.rollcall import Present
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,16 @@ class Policy:
                 "epsilon {:g}, delta {:g} per {}".format(*have),
             )
         return cls(terms, ledger.account(terms.dataset))
+
+    def show(self) -> tuple[str, tuple[str, ...]]:
+        """What this member says of ledgers at a roll call."""
+        return witness.show(self.account.ledger)
+
+    def witness(self, charter: Charter, presents: Mapping[str, Present], round: int) -> None:
+        """Check and keep what the others said of ledgers. Raises as `witness.take`."""
+        owners = {one.member for one in charter.privacy}
+        ledger = self.account.ledger
+        witness.take(ledger, self.terms.member, charter.keys, presents, owners=owners, round=round)
 
     def release(self, what: str) -> None:
         """A number is about to leave without noise: refuse, or write it down. Raises `NotCovered`."""

@@ -10,7 +10,7 @@ come to rest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from silo.errors import InvalidSignature, ParameterError
 from silo.privacy.errors import LedgerRolledBack
@@ -30,11 +30,17 @@ def show(ledger: Ledger) -> tuple[str, tuple[str, ...]]:
 
 
 def take(
-    ledger: Ledger, me: str, keys: Mapping[str, bytes], presents: Mapping[str, Present], *, round: int
+    ledger: Ledger,
+    me: str,
+    keys: Mapping[str, bytes],
+    presents: Mapping[str, Present],
+    *,
+    owners: Collection[str],
+    round: int,
 ) -> None:
-    """Check what the others showed, and keep what is new.
+    """Check what the others showed, and keep what is new; `owners` are those whom the charter gives a budget.
 
-    Raises `LedgerRolledBack` naming who shows an older or another ledger, `MalformedMessage`, or
+    Raises `LedgerRolledBack` naming who shows an older ledger, another, or none; `MalformedMessage`; or
     `LedgerForked` when others know more of this ledger than it does itself.
     """
     books = ledger.books
@@ -43,6 +49,8 @@ def take(
     for peer, present in presents.items():
         if peer == me:
             continue
+        if not present.ledger and (peer in owners or peer in books.seen):
+            raise LedgerRolledBack("shows no ledger, and has a budget", culprits=(peer,), round=round)
         if present.ledger:
             sealed = _head(present.ledger, peer, keys[peer], round)
             if _is_new(books.seen.get(peer), sealed.head, peer, round):
