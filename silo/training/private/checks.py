@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import torch
-from opacus.validators import ModuleValidator
 from torch import nn
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.utils.data import DataLoader
 
 from silo.errors import ParameterError
 
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from opacus.optimizers import DPOptimizer
+    from opacus.validators import ModuleValidator
+
 _NORMS = (nn.modules.batchnorm._BatchNorm,)
+_EXACT = (torch.float32, torch.float64)
 
 
 class DeltaTooLarge(UserWarning):
@@ -24,8 +31,10 @@ def check_model(model: nn.Module) -> None:
     """Refuse a model whose gradients are not each row's own. Raises `ParameterError`."""
     if isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
         raise ParameterError(
-            "a model under DistributedDataParallel adds noise on each worker: give the bare module"
+            f"a model under {type(model).__name__} adds noise on each worker: give the bare module"
         )
+    if isinstance(model, torch.jit.ScriptModule) or hasattr(model, "_orig_mod"):
+        raise ParameterError("a compiled model hides its layers from per-row gradients: give the bare module")
     for name, module in model.named_modules():
         place = f"{name or 'the model'} ({type(module).__name__})"
         if isinstance(module, _NORMS):
@@ -39,22 +48,33 @@ def check_model(model: nn.Module) -> None:
             )
         if hasattr(module, "autograd_grad_sample_hooks"):
             raise ParameterError("the model is already wrapped by Opacus: give the bare module")
-    trained = [p for p in model.parameters() if p.requires_grad]
-    if not trained:
-        raise ParameterError("the model has no parameter to train: set requires_grad on some")
-    if any(p.is_complex() for p in trained):
-        raise ParameterError("a complex parameter has no per-row gradient here: use two real ones")
+    _check_parameters(model)
     _check_tied(model)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        training = model.training
-        model.train()
-        problems = ModuleValidator.validate(model, strict=False)
-        model.train(training)
+    modes = {module: module.training for module in model.modules()}
+    problems = ModuleValidator.validate(model.train(), strict=False)
+    for module, mode in modes.items():
+        module.training = mode
     if problems:
         raise ParameterError(
             f"the model cannot be trained per row: {' '.join(str(problems[0]).split())[:300]}"
         )
+
+
+def _check_parameters(model: nn.Module) -> None:
+    if any(isinstance(p, (UninitializedParameter, UninitializedBuffer)) for p in _tensors(model).values()):
+        raise ParameterError("a lazy layer has no shape yet: run the model once on made-up rows")
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not trained:
+        raise ParameterError("the model has no parameter to train: set requires_grad on some")
+    for name, p in trained.items():
+        if p.is_complex():
+            raise ParameterError(f"{name} is complex and has no per-row gradient here: use two real ones")
+        if p.dtype not in _EXACT:
+            raise ParameterError(
+                f"{name} is {p.dtype}, in which a clipped gradient exceeds the clip: train in torch.float32"
+            )
+    if len({(p.device, p.dtype) for p in trained.values()}) > 1:
+        raise ParameterError("the parameters lie on several devices or in several types: put them into one")
 
 
 def _check_tied(model: nn.Module) -> None:
@@ -90,17 +110,56 @@ def warn_of_delta(delta: float, rows: int) -> None:
         )
 
 
-def buffers_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Copies of the buffers, to see afterwards that training on rows changed none."""
-    return {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
-
-
-def check_buffers(model: nn.Module, before: dict[str, torch.Tensor]) -> None:
-    """Refuse, and undo, a change of a buffer by the rows. Raises `ParameterError`."""
-    changed = [name for name, buffer in model.named_buffers() if not torch.equal(buffer, before[name])]
-    for name, buffer in model.named_buffers():
-        buffer.copy_(before[name])
-    if changed:
+def check_optimizer(optimizer: Any, trained: Sequence[torch.Tensor]) -> None:
+    """Refuse an optimizer that moves other parameters than those that get noise. Raises `ParameterError`."""
+    if isinstance(optimizer, DPOptimizer):
+        raise ParameterError("Opacus' optimizer would clip and add noise of its own: give one of torch.optim")
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise ParameterError(f"optimizer makes a torch.optim.Optimizer, not a {type(optimizer).__name__}")
+    moved = [id(p) for group in optimizer.param_groups for p in group["params"]]
+    if sorted(moved) != sorted(id(p) for p in trained):
         raise ParameterError(
-            f"buffer {changed[0]} was changed by the rows, and would leave without noise: make it constant"
+            "the optimizer moves other parameters than it was given: give it those, each once"
         )
+
+
+def everything_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of all parameters and buffers."""
+    return {name: value.detach().clone() for name, value in _tensors(model).items()}
+
+
+def constants_of(model: nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of what training leaves as it is: buffers, and parameters that are frozen."""
+    return {
+        name: value.detach().clone() for name, value in _tensors(model).items() if not value.requires_grad
+    }
+
+
+def check_constants(
+    model: nn.Module, before: Mapping[str, torch.Tensor], among: Container[str] | None = None
+) -> None:
+    """Refuse, and undo, a change of what no noise was added to. Raises `ParameterError`."""
+    now = _tensors(model)
+    changed = [
+        name
+        for name, value in before.items()
+        if (among is None or name in among) and not (name in now and torch.equal(now[name], value))
+    ]
+    if changed:
+        restore(model, before)
+        raise ParameterError(
+            f"{changed[0]} was changed by the rows in the forward pass, and would leave without noise: make it constant"
+        )
+
+
+def restore(model: nn.Module, before: Mapping[str, torch.Tensor]) -> None:
+    """Put copies back."""
+    now = _tensors(model)
+    with torch.no_grad():
+        for name, value in before.items():
+            if name in now and not torch.equal(now[name], value):
+                now[name].copy_(value)
+
+
+def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}

@@ -39,6 +39,7 @@ class PrivateLearner:
         self.share = privacy.steps // rounds
         self._model, self._loss, self._rng = model, per_row(loss), rng
         self._plain = TorchLearner(model)
+        self._rehearsed = False
         self._identifier = rng.bytes(8).hex()
 
     def require_room(self, rounds: int) -> None:
@@ -63,7 +64,13 @@ class PrivateLearner:
         rows = Rows(data)
         checks.warn_of_delta(self.account.budget.delta, len(rows))
         with Trainer(
-            self._model, self._loss, self.plan, rng=self._rng, learning_rate=learning_rate
+            self._model,
+            self._loss,
+            self.plan,
+            rng=self._rng,
+            learning_rate=learning_rate,
+            rehearsed=self._rehearsed,
         ) as trainer:
             trainer.run(rows, self.account, self.share, purpose=PURPOSE, plan_id=self._identifier)
+            self._rehearsed = trainer.rehearsed
         return self.privacy.weight

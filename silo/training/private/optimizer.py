@@ -10,11 +10,12 @@ import warnings
 from typing import Any, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from silo.crypto.gaussian import gaussian, grid, round_to
 from silo.crypto.rng import Rng
-from silo.errors import UsageError
+from silo.errors import ParameterError, UsageError
 from silo.privacy import events
 from silo.privacy.token import NoiseToken
 
@@ -48,21 +49,36 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
         self._lot = lot
         self._rng = rng
 
+    def factors(self, norms: torch.Tensor) -> torch.Tensor:
+        """What each row's gradient is multiplied by, so that its norm is at most the clip."""
+        factors: torch.Tensor = (self.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
+        return factors
+
     def accumulate(self) -> None:
-        """Clip the rows' gradients (p.grad_sample) and add them to p.summed_grad."""
-        samples = [(p, self._get_flat_grad_sample(p)) for p in self.params]
-        norms = torch.stack([g.reshape(len(g), -1).norm(2, dim=1) for _, g in samples], dim=1).norm(2, dim=1)
+        """Clip the rows' gradients (p.grad_sample) and add them to p.summed_grad.
+
+        Raises `ParameterError` when a layer ran and had no backward pass: its rows would wait for the next batch.
+        """
+        samples = []
+        for p in self.params:
+            _require_finished(p)
+            if p.grad_sample is not None:
+                g = self._get_flat_grad_sample(p)
+                samples.append((p, g.reshape(len(g), -1).to(p.dtype)))
+                p.grad_sample = None
+        if not samples:
+            return
+        norms = torch.stack([torch.linalg.vector_norm(g, dim=1) for _, g in samples])
+        norms = torch.linalg.vector_norm(norms, dim=0)
         broken = ~torch.isfinite(norms)
         if bool(broken.any()):
             # A row whose gradient overflows would show itself through any noise: it counts as zero.
             for _, g in samples:
                 g[broken] = 0
             norms = torch.where(broken, 0.0, norms)
-        factor = (self.max_grad_norm / (norms + 1e-6)).clamp(max=1.0)
+        factors = self.factors(norms)
         for p, g in samples:
-            total = torch.einsum("i,i...", factor, g)
-            p.summed_grad = total if p.summed_grad is None else p.summed_grad + total
-            p.grad_sample = None
+            _add(p, factors @ g)
 
     def private_step(self, token: NoiseToken) -> None:
         """Add noise for one token, and move. Raises `TokenUsed`; an empty batch is a step of noise."""
@@ -77,17 +93,19 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
             p.grad = piece.to(device=p.device, dtype=p.dtype).view_as(p)
             p.summed_grad = None
         self.original_optimizer.step()
+        for p in self.params:
+            p.grad = None
 
-    def _sum(self) -> Any:
-        pieces = [
-            np.zeros(p.numel())
-            if p.summed_grad is None
-            else p.summed_grad.detach().reshape(-1).to("cpu", torch.float64).numpy()
+    def sums(self) -> list[torch.Tensor]:
+        """The clipped sums so far, flat, one per parameter."""
+        return [
+            torch.zeros(p.numel(), dtype=p.dtype, device=p.device) if p.summed_grad is None else p.summed_grad
             for p in self.params
         ]
-        step = grid(self.noise_multiplier * self.max_grad_norm)
-        total = np.concatenate(pieces)
-        return round_to(total, step)
+
+    def _sum(self) -> npt.NDArray[np.float64]:
+        total = torch.cat(self.sums()).to("cpu", torch.float64).numpy()
+        return round_to(total, grid(self.noise_multiplier * self.max_grad_norm))
 
     def forget(self) -> None:
         """Drop what a step that failed had summed."""
@@ -106,10 +124,37 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
 class GhostOptimizer(PrivateOptimizer):
     """The same where the second backward pass has already clipped: p.grad is the clipped sum."""
 
+    def norms(self, count: int) -> torch.Tensor:
+        """Each row's norm after the first backward pass, whose sums are dropped. Raises `ParameterError`."""
+        found = []
+        for p in self.params:
+            _require_finished(p)
+            norm = vars(p).pop("_norm_sample", None)
+            if norm is not None:
+                found.append(norm)
+            elif p.grad is not None:
+                raise ParameterError(
+                    'a weight is used outside its layer, where its rows\' norms are not seen: train with mode "hooks"'
+                )
+            p.grad = None
+        if not found:
+            return torch.zeros(count, device=self.params[0].device)
+        norms: torch.Tensor = torch.linalg.vector_norm(torch.stack(found), dim=0)
+        return norms
+
     def accumulate(self) -> None:
         for p in self.params:
-            if p.grad is None:
-                continue
-            total = p.grad.detach().clone()
-            p.summed_grad = total if p.summed_grad is None else p.summed_grad + total
-            p.grad = None
+            if p.grad is not None:
+                _add(p, p.grad.detach().reshape(-1))
+                p.grad = None
+
+
+def _add(p: Any, total: torch.Tensor) -> None:
+    p.summed_grad = total if p.summed_grad is None else p.summed_grad + total
+
+
+def _require_finished(p: Any) -> None:
+    if p._forward_counter:
+        raise ParameterError(
+            "a layer's output did not reach the loss: leave the layer out, or use what it gives"
+        )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Final, Literal
 
 from silo.errors import ParameterError
 from silo.privacy import events
 from silo.privacy.account import Account
-from silo.privacy.budget import Budget, Spent
+from silo.privacy.accountants.rdp import ORDERS
+from silo.privacy.budget import MAX_EPSILON, Budget, Spent
 from silo.privacy.dataset import cost
 from silo.privacy.events import Event
 
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
 Optimizer = Callable[[Iterable["torch.nn.Parameter"]], "torch.optim.Optimizer"]
 _MOST_SIGMA: Final = 1000.0
 _LEAST_SIGMA: Final = 0.05
+_LEAST_CLIP: Final = 1e-30
+_NUMBERS: Final = ("sampling", "clip", "lot", "weight", "momentum")
+_MAYBE: Final = ("noise_multiplier", "epsilon", "delta", "learning_rate")
+_WHOLE: Final = ("steps", "physical_batch", "chunk")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +57,15 @@ class DPSGD:
     weight: float = 1.0
 
     def __post_init__(self) -> None:
+        self._take_numbers()
         _require(
             0 < self.sampling <= 1, f"sampling is a probability above 0 and at most 1, not {self.sampling}"
         )
         _require(
-            _whole(self.steps) and 1 <= self.steps <= 10**9,
+            1 <= self.steps <= 10**9,
             f"steps is a whole number from 1 to 10^9, not {self.steps}",
         )
-        _require(0 < self.clip < math.inf, f"clip is a norm above 0, not {self.clip}")
+        _require(_LEAST_CLIP <= self.clip <= 1 / _LEAST_CLIP, f"clip is a norm above 0, not {self.clip}")
         _require(0 < self.lot < math.inf, f"lot is an expected batch size above 0, not {self.lot}")
         given = self.noise_multiplier is not None
         _require(
@@ -74,17 +81,34 @@ class DPSGD:
             Budget(self.epsilon, self.delta)
         rate = self.learning_rate
         _require(rate is None or 0 < rate < math.inf, f"learning_rate is above 0, not {rate}")
+        _require(
+            self.optimizer is None or (rate is None and self.momentum == 0),
+            "DPSGD takes a learning_rate and a momentum, or an optimizer that has its own",
+        )
         _require(0 <= self.momentum < 1, f"momentum is in [0, 1), not {self.momentum}")
         _require(
             self.mode in ("hooks", "ghost"),
             f'mode is "hooks" or "ghost", not {self.mode!r}: no other is sound',
         )
         _require(
-            _whole(self.physical_batch) and self.physical_batch >= 1,
+            self.physical_batch >= 1,
             f"physical_batch is at least 1, not {self.physical_batch}",
         )
-        _require(_whole(self.chunk) and self.chunk >= 1, f"chunk is at least 1, not {self.chunk}")
+        _require(self.chunk >= 1, f"chunk is at least 1, not {self.chunk}")
         _require(0 < self.weight < math.inf, f"weight is above 0, not {self.weight}")
+
+    def _take_numbers(self) -> None:
+        """Make plain numbers of NumPy's, as the ledger keeps their decimals."""
+        for names, kind, word in ((_NUMBERS + _MAYBE, Real, "number"), (_WHOLE, Integral, "whole number")):
+            for name in names:
+                value = getattr(self, name)
+                if value is None and name in _MAYBE:
+                    continue
+                _require(
+                    isinstance(value, kind) and not isinstance(value, bool),
+                    f"{name} is a {word}, not {value!r}",
+                )
+                object.__setattr__(self, name, float(value) if kind is Real else int(value))
 
     def plan(self, account: Account | None = None) -> Plan:
         """What all steps cost; with an account also what is left there. Nothing is written or drawn.
@@ -145,6 +169,20 @@ class Plan:
 
         return PLD().epsilon(self.event, self.delta)
 
+    @property
+    def filter_epsilon(self) -> float:
+        """What a filter counts for all steps by themselves: the account's, else the target's, else the best."""
+        budget = self.account.budget if self.account is not None else None
+        if budget is None and self.privacy.epsilon is not None:
+            budget = Budget(self.privacy.epsilon, self.delta)
+        step, steps = events.dumps(self.step), self.privacy.steps
+        if budget is not None:
+            return budget.filter_epsilon(cost(step, steps, budget.order))
+        return min(
+            Budget(MAX_EPSILON, self.delta, order).filter_epsilon(cost(step, steps, order))
+            for order in ORDERS
+        )
+
     def describe(self) -> str:
         """Two lines for people: the cost, and what is left."""
         lines = [
@@ -182,10 +220,6 @@ class Plan:
             "generator": "AES-128-CTR, seeded by the operating system",
             "observer": "whoever sees the model after every step",
         }
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _require(condition: bool, sentence: str) -> None:

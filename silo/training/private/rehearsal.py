@@ -20,11 +20,11 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 Losses = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 ROWS: Final = 3
-_SEED: Final = 5
+SEED: Final = 5
 _TOLERANCE: Final = 1e-3
 
 
-def made_up(like: Batch, seed: int = _SEED) -> Batch:
+def made_up(like: Batch, seed: int = SEED) -> Batch:
     """`ROWS` rows of the shapes and types of `like`: fractions for floats, 0 and 1 for whole numbers."""
     source = torch.Generator().manual_seed(seed)
 
@@ -38,7 +38,7 @@ def made_up(like: Batch, seed: int = _SEED) -> Batch:
 
 def row_gradients(losses: Losses, batch: Batch, trained: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
     """Each row's gradient by torch itself; a parameter that a row does not touch has zeros."""
-    torch.manual_seed(_SEED)
+    torch.manual_seed(SEED)
     values = losses(*batch)
     found = [torch.autograd.grad(value, trained, retain_graph=True, allow_unused=True) for value in values]
     rows = [
@@ -83,17 +83,23 @@ def check_sum(
     clip: float,
     names: Sequence[str],
 ) -> None:
-    """Refuse when the sum of clipped gradients is not that of torch's own ones. Raises `ParameterError`."""
+    """Refuse when the sum of clipped gradients is not that of torch's own ones; name the worst parameter.
+
+    Without `names` none is named: behind a wrong norm all gradients are off. Raises `ParameterError`.
+    """
     factors = [clip / (_norm(row) + 1e-6) for row in rows]
     worst, place = 0.0, ""
-    for at, (name, total) in enumerate(zip(names, found, strict=True)):
-        due = torch.stack([factor * row[at] for factor, row in zip(factors, rows, strict=True)]).sum(0)
+    for at, total in enumerate(found):
+        due = torch.stack(
+            [factor * row[at].reshape(-1) for factor, row in zip(factors, rows, strict=True)]
+        ).sum(0)
         away = float((total - due).norm())
         if not away <= worst:
-            worst, place = away, name
+            worst, place = away, names[at] if names else ""
     if not worst <= _TOLERANCE * clip * len(rows):
+        of = f" of {place}" if place else ""
         raise ParameterError(
-            f"Opacus does not see all of a row's gradient of {place}, so clipping bounds nothing: use the weight in "
+            f"Opacus does not see all of a row's gradient{of}, so clipping bounds nothing: use the weight in "
             "its own layer only and with that layer's plain settings (zero padding, no padding_idx), or freeze it"
         )
 

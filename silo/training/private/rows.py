@@ -37,6 +37,10 @@ class Rows:
     def __len__(self) -> int:
         return len(self._tensors[0]) if self._tensors is not None else len(self._dataset)  # type: ignore[arg-type]
 
+    def like(self) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Rows whose shapes and types are those of all; None where there are no rows."""
+        return self.take(np.zeros(1, np.int64)) if len(self) else None
+
     def take(self, indices: npt.NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
         """The rows at these places."""
         if self._tensors is not None:
@@ -45,12 +49,19 @@ class Rows:
             return x.index_select(0, at), y.index_select(0, at)
         if self._dataset is None:
             raise ParameterError("there are no rows")
-        x, y = default_collate([self._dataset[int(index)] for index in indices])
-        return x, y
+        parts = default_collate([self._dataset[int(index)] for index in indices])
+        if len(parts) != 2 or not all(isinstance(part, torch.Tensor) for part in parts):
+            raise ParameterError("a data set gives pairs (x, y) of numbers or tensors")
+        return parts[0], parts[1]
 
 
 def _tensor(part: Any) -> torch.Tensor:
-    tensor = torch.as_tensor(part)
+    try:
+        tensor = torch.as_tensor(part)
+    except (TypeError, ValueError, RuntimeError):
+        raise ParameterError(
+            f"data is a pair (x, y) of arrays or tensors of numbers, and one is a {type(part).__name__}: convert it"
+        ) from None
     if tensor.ndim == 0:
         raise ParameterError("data is a pair (x, y) whose first axis is rows")
     return tensor

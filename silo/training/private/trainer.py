@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
-from typing import Any
 
 import torch
 from torch import nn
@@ -14,55 +13,53 @@ from silo.crypto.rng import Rng
 from silo.crypto.sampling import subsample
 from silo.privacy.account import Account
 from silo.privacy.token import NoiseToken
-from silo.training.private import checks
+from silo.training.private import checks, rehearsal
 from silo.training.private.loss import Loss
 from silo.training.private.optimizer import GhostOptimizer, PrivateOptimizer
 from silo.training.private.plan import Plan
 from silo.training.private.rows import Rows
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")
-    from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
-
-# The rows need no gradient of their own, which torch remarks on at the first step.
-warnings.filterwarnings("ignore", message="Full backward hook is firing", category=UserWarning)
+from silo.training.private.wrapping import forget_batch, unwrap, wrap
 
 _RATE = 0.1
 
 
 class Trainer:
-    """Trains `model` in place while it is open; a context manager that takes Opacus' hooks off again."""
+    """Trains `model` in place while it is open; a context manager that takes Opacus' hooks off again.
+
+    The first run begins with a rehearsal on made-up rows, unless the same model passed one (`rehearsed`).
+    """
 
     def __init__(
-        self, model: nn.Module, loss: Loss, plan: Plan, *, rng: Rng, learning_rate: float | None = None
+        self,
+        model: nn.Module,
+        loss: Loss,
+        plan: Plan,
+        *,
+        rng: Rng,
+        learning_rate: float | None = None,
+        rehearsed: bool = False,
     ) -> None:
         checks.check_model(model)
         privacy = plan.privacy
-        self.model, self.loss, self.plan, self._rng = model, loss, plan, rng
+        self.model, self.loss, self.plan, self._rng, self.rehearsed = model, loss, plan, rng, rehearsed
         self._ghost = privacy.mode == "ghost"
-        self._was_training = model.training
-        model.train()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            self._wrapped: Any = (
-                GradSampleModuleFastGradientClipping(
-                    model, loss_reduction="sum", max_grad_norm=privacy.clip, use_ghost_clipping=True
-                )
-                if self._ghost
-                else GradSampleModule(model, loss_reduction="sum")
-            )
-        trained = [p for p in model.parameters() if p.requires_grad]
+        names = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+        self._names, self._trained = [name for name, _ in names], [p for _, p in names]
+        self._device, self._dtype = self._trained[0].device, self._trained[0].dtype
+        rate = privacy.learning_rate or learning_rate or _RATE
         inner = (
-            privacy.optimizer(trained)
+            privacy.optimizer(self._trained)
             if privacy.optimizer
-            else torch.optim.SGD(
-                trained, lr=privacy.learning_rate or learning_rate or _RATE, momentum=privacy.momentum
-            )
+            else torch.optim.SGD(self._trained, lr=rate, momentum=privacy.momentum)
         )
+        checks.check_optimizer(inner, self._trained)
+        self._modes = {module: module.training for module in model.modules()}
+        self._wrapped = wrap(model, ghost=self._ghost, clip=privacy.clip)
         kind = GhostOptimizer if self._ghost else PrivateOptimizer
         self.optimizer = kind(inner, step=plan.step, clip=privacy.clip, lot=privacy.lot, rng=rng)
-        self._buffers = checks.buffers_of(model)
-        self._device = trained[0].device
+        self._constants = checks.constants_of(model)
+        self._buffers = dict(model.named_buffers())
+        model.train()
 
     def run(
         self,
@@ -76,15 +73,18 @@ class Trainer:
     ) -> None:
         """So many steps, reserved in chunks; what a chunk did not use is given back."""
         done, details = 0, self.plan.details()
-        while done < steps:
-            chunk = min(self.plan.privacy.chunk, steps - done)
-            with account.reserve(
-                self.plan.step, chunk, purpose=purpose, details=details, plan=plan_id
-            ) as reservation:
-                for _ in range(chunk):
-                    self.step(rows, reservation.token)
-                    done += 1
-                    on_step(done)
+        with self._unforeseeable():
+            self.rehearse(rows)
+            while done < steps:
+                chunk = min(self.plan.privacy.chunk, steps - done)
+                with account.reserve(
+                    self.plan.step, chunk, purpose=purpose, details=details, plan=plan_id
+                ) as reservation:
+                    for _ in range(chunk):
+                        self.step(rows, reservation.token)
+                        done += 1
+                        on_step(done)
+            checks.check_constants(self.model, self._constants)
 
     def step(self, rows: Rows, token: Callable[[], NoiseToken]) -> None:
         """One step; the token is taken when the gradients are there."""
@@ -92,59 +92,103 @@ class Trainer:
         most = self.plan.privacy.physical_batch
         try:
             for at in range(0, len(indices), most):
-                x, y = rows.take(indices[at : at + most])
-                self._gradients(x.to(self._device), y.to(self._device))
+                self._gradients(*rows.take(indices[at : at + most]))
+            if self._buffers:
+                checks.check_constants(self.model, self._constants, self._buffers)
+            self.optimizer.private_step(token())
         except BaseException:
-            self.optimizer.forget()
+            self._forget()
             raise
-        checks.check_buffers(self.model, self._buffers)
-        self.optimizer.private_step(token())
+
+    def rehearse(self, rows: Rows) -> None:
+        """Refuse, on made-up rows, what could not be clipped row by row. Raises `ParameterError`."""
+        like = rows.like()
+        if self.rehearsed or like is None:
+            return
+        x, y = (part.to(self._device) for part in rehearsal.made_up(like))
+        other = rehearsal.made_up(like, seed=0)
+        before = checks.everything_of(self.model)
+        try:
+            with torch.random.fork_rng(self._devices()), torch.backends.cudnn.flags(allow_tf32=False):
+                self._wrapped.disable_hooks()
+                own = rehearsal.attempt(
+                    lambda: rehearsal.check_apart(
+                        self._losses,
+                        (x, y),
+                        (other[0].to(self._device), other[1].to(self._device)),
+                        self._trained,
+                    )
+                )
+                self.model.eval()
+                rehearsal.attempt(lambda: rehearsal.check_alone(self._losses, (x, y)))
+                self.model.train()
+                self._wrapped.enable_hooks()
+                clip = rehearsal.clip_below(own)
+                if clip:
+                    self.optimizer.max_grad_norm = clip
+                    torch.manual_seed(rehearsal.SEED)
+                    rehearsal.attempt(lambda: self._gradients(x, y))
+                    found = self.optimizer.sums()
+                    rehearsal.check_sum(found, own, clip, [] if self._ghost else self._names)
+            checks.check_constants(self.model, before)
+        finally:
+            self.optimizer.max_grad_norm = self.plan.privacy.clip
+            self._wrapped.enable_hooks()
+            self.model.train()
+            self._forget()
+            checks.restore(self.model, before)
+        self.rehearsed = True
+
+    def _losses(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        x, y = (part.to(self._dtype) if part.is_floating_point() else part for part in (x, y))
+        return self.loss(self._wrapped(x), y)
 
     def _gradients(self, x: torch.Tensor, y: torch.Tensor) -> None:
+        x, y = x.to(self._device), y.to(self._device)
         if self._ghost:
             self._ghost_gradients(x, y)
-            return
-        self.loss(self._wrapped(x), y).sum().backward()  # type: ignore[no-untyped-call]
+        else:
+            self._losses(x, y).sum().backward()  # type: ignore[no-untyped-call]
         self.optimizer.accumulate()
 
     def _ghost_gradients(self, x: torch.Tensor, y: torch.Tensor) -> None:
         """Two backward passes: the norms, then the sum of the losses weighted by the clip factors."""
-        losses = self.loss(self._wrapped(x), y)
+        losses = self._losses(x, y)
         losses.sum().backward(retain_graph=True)  # type: ignore[no-untyped-call]
-        self.optimizer.zero_grad()
-        norms = self._wrapped.get_norm_sample()
+        norms = self.optimizer.norms(len(losses))
         whole = torch.isfinite(norms)
+        if not bool(whole.all()):
+            # A row whose gradient overflows counts as zero and must not touch the others' sum: they go again without
+            # it, norms and all, as dropout falls anew.
+            if bool(whole.any()):
+                self._ghost_gradients(x[whole], y[whole])
+            return
         self._wrapped.disable_hooks()
         try:
-            if bool(whole.all()):
-                (self._wrapped.get_clipping_coef() * losses).sum().backward()
-            elif bool(whole.any()):
-                # A row whose gradient overflows counts as zero, and must not touch the others' sum.
-                factor = (self.plan.privacy.clip / (norms[whole] + 1e-6)).clamp(max=1.0)
-                (factor * self.loss(self._wrapped(x[whole]), y[whole])).sum().backward()
+            (self.optimizer.factors(norms) * losses).sum().backward()  # type: ignore[no-untyped-call]
         finally:
             self._wrapped.enable_hooks()
-        self.optimizer.accumulate()
+
+    def _forget(self) -> None:
+        self.optimizer.forget()
+        forget_batch(self.model)
+
+    def _devices(self) -> list[torch.device]:
+        return [self._device] if self._device.type == "cuda" else []
+
+    @contextmanager
+    def _unforeseeable(self) -> Iterator[None]:
+        """Let dropout and augmentation follow this generator: with a known seed, whether one row was sampled
+        would show in what falls on the rows after it."""
+        with torch.random.fork_rng(self._devices()):
+            torch.manual_seed(int.from_bytes(self._rng.bytes(8), "little"))
+            yield
 
     def close(self) -> None:
         """Take the hooks and what they left off the model."""
-        self._wrapped.remove_hooks()
-        for parameter in self.model.parameters():
-            for left in (
-                "grad_sample",
-                "summed_grad",
-                "_forward_counter",
-                "_norm_sample",
-                "_current_grad_sample",
-            ):
-                if hasattr(parameter, left):
-                    delattr(parameter, left)
-            parameter.grad = None
-        for module in self.model.modules():
-            for left in ("activations", "max_batch_len"):
-                if hasattr(module, left):
-                    delattr(module, left)
-        self.model.train(self._was_training)
+        unwrap(self.model)
+        for module, mode in self._modes.items():
+            module.training = mode
 
     def __enter__(self) -> Trainer:
         return self

@@ -16,7 +16,13 @@ with warnings.catch_warnings():
 # The rows need no gradient of their own, which torch remarks on at the first step.
 warnings.filterwarnings("ignore", message="Full backward hook is firing", category=UserWarning)
 
-_ON_PARAMETERS: Final = ("grad_sample", "summed_grad", "_forward_counter", "_norm_sample", "_current_grad_sample")
+_ON_PARAMETERS: Final = (
+    "grad_sample",
+    "summed_grad",
+    "_forward_counter",
+    "_norm_sample",
+    "_current_grad_sample",
+)
 _ON_MODULES: Final = ("activations", "max_batch_len", "ft_compute_sample_grad", "autograd_grad_sample_hooks")
 
 
