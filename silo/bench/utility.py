@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from statistics import fmean, median, stdev
+from statistics import fmean, stdev
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -202,7 +202,7 @@ def _accuracy(model: nn.Module, x: Any, y: Any) -> float:
 def _rows(what: str, outcomes: Sequence[Outcome], plan: DPSGD, *, accuracy: float) -> Iterator[Row]:
     each = [one.accuracy for one in outcomes]
     spread = f"; deviation {stdev(each):.3f}, {min(each):.3f} to {max(each):.3f}" if len(each) > 1 else ""
-    last = f"; {outcomes[-1].note}" if outcomes[-1].note else ""
+    last = f"; the last: {outcomes[-1].note}" if outcomes[-1].note else ""
     yield Row(
         name=_accuracy_row(what),
         value=fmean(each),
@@ -221,8 +221,7 @@ def _rows(what: str, outcomes: Sequence[Outcome], plan: DPSGD, *, accuracy: floa
         against="the ledger's PLD",
         bound=plan.epsilon or 0.0,
         direction="at most",
-        note=f"q {plan.sampling:.4g}, {plan.steps} steps, clip {plan.clip:g}, sigma {sigma:g}, "
-        f"median {median(one.run.wall for one in outcomes):.1f} s",
+        note=f"q {plan.sampling:.4g}, {plan.steps} steps, clip {plan.clip:g}, sigma {sigma:g}",
     )
 
 
