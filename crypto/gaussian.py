@@ -31,6 +31,8 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Callable
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -90,7 +92,9 @@ def gaussian(count: int, std: float, *, rng: Rng) -> npt.NDArray[np.float64]:
     if operator.index(count) < 0:
         raise ParameterError(f"noise is drawn for 0 or more values, not for {count}")
     seed = Secret.random(SEED_BYTES, rng=rng)
-    stream, finer = Keystream(seed), Keystream(seed, offset=_FAR_BYTE)
+    stream = Keystream(seed)
+    # Few draws come near an end, and a stream takes as long to begin as a thousand draws.
+    finer = cache(lambda: Keystream(seed, offset=_FAR_BYTE))
     out = np.empty(count + count % 2)
     size = min(_CHUNK_PAIRS, len(out) // 2)
     words, radius, angle = np.empty((size, 2), np.uint64), np.empty(size), np.empty(size)
@@ -104,7 +108,9 @@ def gaussian(count: int, std: float, *, rng: Rng) -> npt.NDArray[np.float64]:
     return out[:count]
 
 
-def _exponential(words: npt.NDArray[np.uint64], out: npt.NDArray[np.float64], finer: Keystream) -> None:
+def _exponential(
+    words: npt.NDArray[np.uint64], out: npt.NDArray[np.float64], finer: Callable[[], Keystream]
+) -> None:
     """Write -2 ln of the uniform fractions that the words stand for."""
     out[:] = words
     np.add(out, 0.5, out=out)
@@ -115,7 +121,7 @@ def _exponential(words: npt.NDArray[np.uint64], out: npt.NDArray[np.float64], fi
     for edge in np.flatnonzero(words + np.uint64(_EDGE) < np.uint64(2 * _EDGE)):
         word = int(words[edge])
         if word < _EDGE:
-            out[edge] = -2 * (math.log(2 * (word << 64 | next_word(finer)) + 1) - 129 * math.log(2))
+            out[edge] = -2 * (math.log(2 * (word << 64 | next_word(finer())) + 1) - 129 * math.log(2))
         else:
             out[edge] = -2 * math.log1p(-(2 * (2**64 - word) - 1) * 2.0**-65)
 

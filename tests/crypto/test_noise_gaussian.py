@@ -42,7 +42,7 @@ class Words:
 
 def exponential(word: int, finer: Any) -> float:
     out = np.empty(1)
-    module._exponential(np.array([word], np.uint64), out, finer)
+    module._exponential(np.array([word], np.uint64), out, lambda: finer)
     return float(out[0])
 
 
