@@ -83,14 +83,14 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
     def private_step(self, token: NoiseToken) -> None:
         """Add noise for one token, and move. Raises `TokenUsed`; an empty batch is a step of noise."""
         token.use(self._step_event)
-        std = self.noise_multiplier * self.max_grad_norm
-        sizes = [p.numel() for p in self.params]
         noised = self._sum()
-        noised += gaussian(len(noised), std, rng=self._rng)
+        noised += gaussian(len(noised), self.noise_multiplier * self.max_grad_norm, rng=self._rng)
         noised /= self._lot
-        flat = torch.from_numpy(noised)
+        first = self.params[0]
+        flat = torch.from_numpy(noised).to(device=first.device, dtype=first.dtype)
+        sizes = [p.numel() for p in self.params]
         for p, piece in zip(self.params, torch.split(flat, sizes), strict=True):
-            p.grad = piece.to(device=p.device, dtype=p.dtype).view_as(p)
+            p.grad = piece.view_as(p)
             p.summed_grad = None
         self.original_optimizer.step()
         for p in self.params:
@@ -143,6 +143,7 @@ class GhostOptimizer(PrivateOptimizer):
         return norms
 
     def accumulate(self) -> None:
+        """Add p.grad of the second backward pass to p.summed_grad."""
         for p in self.params:
             if p.grad is not None:
                 _add(p, p.grad.detach().reshape(-1))

@@ -12,6 +12,7 @@ from silo.errors import ParameterError
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from opacus.grad_sample import GradSampleModule, GradSampleModuleFastGradientClipping
+    from opacus.grad_sample.functorch import ft_compute_per_sample_gradient
 
 # The rows need no gradient of their own, which torch remarks on at the first step.
 warnings.filterwarnings("ignore", message="Full backward hook is firing", category=UserWarning)
@@ -26,6 +27,35 @@ _ON_PARAMETERS: Final = (
 _ON_MODULES: Final = ("activations", "max_batch_len", "ft_compute_sample_grad", "autograd_grad_sample_hooks")
 
 
+class RowGradients(GradSampleModule):  # type: ignore[misc]
+    """Opacus' hooks, without copying the gradients of a layer that runs once in a batch."""
+
+    def capture_backprops_hook(
+        self, module: nn.Module, _input: Any, output: Any, loss_reduction: str, batch_first: bool
+    ) -> None:
+        """Set p.grad_sample of the layer's parameters; what runs more than once is left to Opacus."""
+        trained: list[Any] = [p for p in module.parameters() if p.requires_grad]
+        if not self.hooks_enabled or any(_busy(p) for p in trained):
+            super().capture_backprops_hook(module, _input, output, loss_reduction, batch_first)
+            return
+        activations, backprops = self.rearrange_grad_samples(
+            module=module,
+            backprops=output[0].detach(),
+            loss_reduction=loss_reduction,
+            batch_first=batch_first,
+        )
+        sampler = self.GRAD_SAMPLERS.get(type(module), ft_compute_per_sample_gradient)
+        found = sampler(module, activations, backprops)
+        for p in trained:
+            p.grad_sample = found.get(p)
+            p._forward_counter = 0
+        del module.max_batch_len
+
+
+def _busy(p: Any) -> bool:
+    return p._forward_counter != 1 or p.grad_sample is not None or hasattr(p, "_current_grad_sample")
+
+
 def wrap(model: nn.Module, *, ghost: bool, clip: float) -> Any:
     """Hook a model that `checks.check_model` let pass. Raises `ParameterError`, and leaves it as it was."""
     try:
@@ -33,7 +63,7 @@ def wrap(model: nn.Module, *, ghost: bool, clip: float) -> Any:
             return GradSampleModuleFastGradientClipping(
                 model, loss_reduction="sum", max_grad_norm=clip, use_ghost_clipping=True
             )
-        return GradSampleModule(model, loss_reduction="sum")
+        return RowGradients(model, loss_reduction="sum")
     except Exception as problem:
         unwrap(model)
         text = " ".join(str(problem).split())[:300]
