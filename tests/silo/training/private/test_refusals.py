@@ -117,11 +117,12 @@ def test_a_wrapped_model() -> None:
     [
         lambda self, x: self.inner(x - x.mean(0)),
         lambda self, x: self.inner(x - x.mean(0).detach()),
+        lambda self, x: self.inner(x - (x.mean(0).detach() if self.training else 0)),
         lambda self, x: self.inner(x) / len(x),
         lambda self, x: self.inner(x).softmax(0),
         lambda self, x: self.inner(x).roll(1, 0),
     ],
-    ids=["centred", "centred apart", "by their number", "softmax", "shifted"],
+    ids=["centred", "centred apart", "centred in training only", "by their number", "softmax", "shifted"],
 )
 def test_rows_that_touch_each_other(work: Any, mode: str) -> None:
     refused(Layer(work), (X, Y), "depends on the other rows", mode=mode)
