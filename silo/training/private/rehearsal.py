@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final
 
 import torch
+from torch import nn
 
 from silo.errors import ParameterError
 
@@ -34,6 +36,18 @@ def made_up(like: Batch, seed: int = SEED) -> Batch:
         return (values if part.is_floating_point() else values > 0.5).to(part.dtype)
 
     return draw(like[0]), draw(like[1])
+
+
+def keep_all(model: nn.Module) -> None:
+    """Set the model to training, without dropout: parties in threads share the generator that it draws from."""
+    for module in model.train().modules():
+        if isinstance(module, nn.modules.dropout._DropoutNd):
+            module.eval()
+
+
+def exact(device: torch.device) -> AbstractContextManager[Any]:
+    """Keep a card's convolutions to float32 while sums are compared."""
+    return torch.backends.cudnn.flags(allow_tf32=False) if device.type == "cuda" else nullcontext()
 
 
 def row_gradients(losses: Losses, batch: Batch, trained: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import TracebackType
 
 import torch
@@ -18,6 +17,7 @@ from silo.training.private.loss import Loss
 from silo.training.private.optimizer import GhostOptimizer, PrivateOptimizer
 from silo.training.private.plan import Plan
 from silo.training.private.rows import Rows
+from silo.training.private.seeding import unforeseeable
 from silo.training.private.wrapping import forget_batch, unwrap, wrap
 
 _RATE = 0.1
@@ -73,7 +73,7 @@ class Trainer:
     ) -> None:
         """So many steps, reserved in chunks; what a chunk did not use is given back."""
         done, details = 0, self.plan.details()
-        with self._unforeseeable():
+        with unforeseeable(self._rng):
             self.rehearse(rows)
             while done < steps:
                 chunk = min(self.plan.privacy.chunk, steps - done)
@@ -109,7 +109,8 @@ class Trainer:
         other = rehearsal.made_up(like, seed=0)
         before = checks.everything_of(self.model)
         try:
-            with torch.random.fork_rng(self._devices()), torch.backends.cudnn.flags(allow_tf32=False):
+            with torch.random.fork_rng(self._devices()), rehearsal.exact(self._device):
+                rehearsal.keep_all(self.model)
                 self._wrapped.disable_hooks()
                 own = rehearsal.attempt(
                     lambda: rehearsal.check_apart(
@@ -121,7 +122,7 @@ class Trainer:
                 )
                 self.model.eval()
                 rehearsal.attempt(lambda: rehearsal.check_alone(self._losses, (x, y)))
-                self.model.train()
+                rehearsal.keep_all(self.model)
                 self._wrapped.enable_hooks()
                 clip = rehearsal.clip_below(own)
                 if clip:
@@ -175,14 +176,6 @@ class Trainer:
 
     def _devices(self) -> list[torch.device]:
         return [self._device] if self._device.type == "cuda" else []
-
-    @contextmanager
-    def _unforeseeable(self) -> Iterator[None]:
-        """Let dropout and augmentation follow this generator: with a known seed, whether one row was sampled
-        would show in what falls on the rows after it."""
-        with torch.random.fork_rng(self._devices()):
-            torch.manual_seed(int.from_bytes(self._rng.bytes(8), "little"))
-            yield
 
     def close(self) -> None:
         """Take the hooks and what they left off the model."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +19,7 @@ from torch import nn  # noqa: E402
 
 from silo.crypto.rng import InsecureSeededRng, Rng, SystemRng  # noqa: E402
 from silo.training.private.rows import Rows  # noqa: E402
+from silo.training.private.seeding import unforeseeable  # noqa: E402
 from tests.silo.training.private.fake import fit, flat, plan  # noqa: E402
 
 MODES = ("hooks", "ghost")
@@ -109,3 +111,19 @@ def test_each_step_has_fresh_noise_and_a_fresh_sample() -> None:
     one, two, three = (later - earlier for earlier, later in pairwise(places))
     assert not torch.equal(one, two)
     assert not torch.equal(two, three)
+
+
+def test_threads_that_train_at_once_leave_the_seed_as_it_was() -> None:
+    def dropping() -> None:
+        model = nn.Sequential(nn.Dropout(0.5), nn.Linear(64, 3))
+        fit(model, (torch.ones(9, 64), torch.zeros(9, dtype=torch.int64)), plan(steps=5))
+
+    dropping()
+    with ThreadPoolExecutor(4) as pool:
+        seed()
+        due = torch.get_rng_state()
+        with unforeseeable(SystemRng()):
+            for done in [pool.submit(dropping) for _ in range(12)]:
+                done.result()
+            assert not torch.equal(torch.get_rng_state(), due)
+    assert torch.equal(torch.get_rng_state(), due)
