@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,6 +74,116 @@ def ledger(
     from silo.cli.ledger import check
 
     check(path, card, witnesses, partners, as_json)
+
+
+@audit.command()
+@click.option("--one-run", is_flag=True, help="The canaries only: a second, and it finds gross faults.")
+@click.option(
+    "--inject", type=float, default=1.0, metavar="FACTOR", help="Weaken the noise, to see the audit find it."
+)
+@output.json_option
+@click.pass_context
+def noise(ctx: click.Context, one_run: bool, inject: float, as_json: bool) -> None:
+    """Attack the training code itself: is there as much noise as is claimed?
+
+    Exit code 1 when a lower bound lies above the claim.
+    """
+    from silo.crypto.rng import SystemRng
+    from silo.errors import ParameterError
+    from silo.training.private.fit import require_extra
+
+    if not 0 < inject < 100:
+        raise ParameterError(f"--inject takes a factor above 0, not {inject}")
+    require_extra()
+    from silo.audit import noise as attacks
+
+    found = []
+    for attack in (attacks.canaries,) if one_run else (attacks.canaries, attacks.worlds):
+        with _bar(attack.__name__, as_json) as told:
+            found.append(attack(rng=SystemRng(), weaken=inject, told=told))
+    caught = [one for one in found if one.caught]
+    rows = [
+        {
+            "audit": one.audit,
+            "claimed_epsilon": one.claimed_epsilon,
+            "lower_bound": one.lower_bound,
+            "delta": one.delta,
+            "confidence": one.confidence,
+            "runs": one.runs,
+            "verdict": "a fault" if one.caught else "no fault found",
+        }
+        for one in found
+    ]
+    if as_json:
+        output.emit_json({"audit": "noise", "injected": inject, "audits": rows, "caught": bool(caught)})
+    else:
+        cells = [
+            [one["audit"], f"{one['claimed_epsilon']:.3f}", f"{one['lower_bound']:.3f}", one["verdict"]]
+            for one in rows
+        ]
+        click.echo(output.table(["audit", "claimed epsilon", "lower bound", "verdict"], cells, right=(1, 2)))
+        click.echo(
+            f"delta {attacks.DELTA:g}, {attacks.CONFIDENCE:.0%} confidence; a bound below the claim proves nothing"
+        )
+    if caught:
+        ctx.exit(1)
+
+
+@audit.command()
+@click.option("--trials", default=1000, show_default=True, help="Guesses on Silo; a fifth of them on Opacus.")
+@output.json_option
+@click.pass_context
+def size(ctx: click.Context, trials: int, as_json: bool) -> None:
+    """Try to tell N records from N + 1 by one update, here and with plain Opacus.
+
+    Exit code 1 when Silo's update tells it, or the attack does not see what plain Opacus shows.
+    """
+    from silo.crypto.rng import SystemRng
+    from silo.errors import ParameterError
+    from silo.training.private.fit import require_extra
+
+    if trials < 50:
+        raise ParameterError(f"--trials takes at least 50, not {trials}: fewer tell nothing")
+    require_extra()
+    from silo.audit import size as attack
+
+    with _bar("size", as_json) as told:
+        found = attack.compare(rng=SystemRng(), trials=trials, opacus_trials=trials // 5, told=told)
+    verdict = "a fault" if found.caught else "no fault found" if found.sees else "the attack does not see"
+    if as_json:
+        output.emit_json(
+            {
+                "audit": "size",
+                "accuracy": found.silo_accuracy,
+                "trials": found.silo_trials,
+                "opacus_accuracy": found.opacus_accuracy,
+                "opacus_trials": found.opacus_trials,
+                "claimed_epsilon": found.claimed_epsilon,
+                "verdict": verdict,
+            }
+        )
+    else:
+        click.echo(
+            f"N told from N + 1: {found.silo_accuracy:.1%} of {found.silo_trials} guesses (a coin: 50 %; a fault "
+            f"beyond 55 %)\nthe same attack on plain Opacus: {found.opacus_accuracy:.1%} of "
+            f"{found.opacus_trials}\n{verdict}, at a claimed epsilon of {found.claimed_epsilon:.3f}"
+        )
+    if found.caught or not found.sees:
+        ctx.exit(1)
+
+
+@contextmanager
+def _bar(name: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on standard error, where there is a terminal."""
+    if quiet:
+        yield lambda done, of: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(name, total=None)
+        yield lambda done, of: progress.update(task, completed=done, total=of)
 
 
 def _screen(report: Report) -> str:

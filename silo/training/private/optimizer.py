@@ -84,7 +84,7 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
         """Add noise for one token, and move. Raises `TokenUsed`; an empty batch is a step of noise."""
         token.use(self._step_event)
         noised = self._sum()
-        noised += gaussian(len(noised), self.noise_multiplier * self.max_grad_norm, rng=self._rng)
+        noised += self._noise(len(noised))
         noised /= self._lot
         first = self.params[0]
         flat = torch.from_numpy(noised).to(device=first.device, dtype=first.dtype)
@@ -95,6 +95,10 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
         self.original_optimizer.step()
         for p in self.params:
             p.grad = None
+
+    def _noise(self, count: int) -> npt.NDArray[np.float64]:
+        """One draw for the whole sum, on its grid."""
+        return gaussian(count, self.noise_multiplier * self.max_grad_norm, rng=self._rng)
 
     def sums(self) -> list[torch.Tensor]:
         """The clipped sums so far, flat, one per parameter."""

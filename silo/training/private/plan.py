@@ -53,7 +53,7 @@ class DPSGD:
     optimizer: Optimizer | None = None
     mode: Literal["hooks", "ghost"] = "hooks"
     physical_batch: int = 256
-    chunk: int = 16
+    chunk: int = 32
     weight: float = 1.0
 
     def __post_init__(self) -> None:
