@@ -35,9 +35,9 @@ class Present(Message, frozen=True):
     terms: Annotated[tuple[Term, ...], AtMostTerms]
     state: Short
     channel: Bytes32
-    ledger: Text = ""
+    ledger: Text
     """The head of this member's ledger of privacy spent, where it has one."""
-    witnesses: Annotated[tuple[Text, ...], AtMostParties] = ()
+    witnesses: Annotated[tuple[Text, ...], AtMostParties]
     """This member's signatures over the heads that others showed before."""
 
 

@@ -67,7 +67,9 @@ def plan(round_: Round) -> Plan | None:
 def _require_same_training(said: Mapping[str, Present]) -> None:
     """A model goes to nobody in another task or plan. Raises `UnlikeTerms`."""
     reduced = {
-        name: Present(TAG, 0, tuple(term for term in one.terms if term.name in _SAME), b"", one.channel)
+        name: Present(
+            TAG, 0, tuple(term for term in one.terms if term.name in _SAME), b"", one.channel, "", ()
+        )
         for name, one in said.items()
     }
     rollcall.compare(reduced)

@@ -40,7 +40,7 @@ LIKE = {"w": np.arange(3.0)}
 
 
 def present(position: int, state: bytes, *terms: Term) -> Present:
-    return Present(f"{catch_up.TAG}/sync", position, terms, state, b"c" * 32)
+    return Present(f"{catch_up.TAG}/sync", position, terms, state, b"c" * 32, "", ())
 
 
 def rolled(tmp_path: Path, presents: dict[str, Present]) -> Round:

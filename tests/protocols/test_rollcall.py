@@ -13,7 +13,7 @@ from silo.protocols import rollcall
 from silo.protocols.errors import OutOfStep, ProtocolAborted, UnlikeTerms
 from silo.protocols.rollcall import Begin, Present, Term, compare
 
-SAME = Present("mean", 4, (Term("length", "10"), Term("bits", "32")), b"model", b"c" * 32)
+SAME = Present("mean", 4, (Term("length", "10"), Term("bits", "32")), b"model", b"c" * 32, "", ())
 
 
 def presents(**odd: dict[str, Any]) -> dict[str, Present]:

@@ -127,7 +127,7 @@ def test_a_new_ledger_for_old_rows_is_noticed(pair: Pair, tmp_path: Path) -> Non
 
 
 def test_a_ledger_that_is_no_longer_shown_is_noticed(pair: Pair) -> None:
-    hidden = Present("step", 0, (), b"", b"c" * 32)
+    hidden = Present("step", 0, (), b"", b"c" * 32, "", ())
     with pytest.raises(LedgerRolledBack, match="shows no ledger"):
         pair.meet(ash=hidden)
 
@@ -141,7 +141,7 @@ def test_two_twins_of_one_ledger_are_noticed(pair: Pair, tmp_path: Path) -> None
     with Ledger.open(tmp_path / "twin.db", pair.people["ash"]) as twin:
         twin.account().reserve(STEP, 2, purpose="elsewhere")
         shown, _ = witness.show(twin)
-    other = Present("step", 0, (), b"", b"c" * 32, shown)
+    other = Present("step", 0, (), b"", b"c" * 32, shown, ())
     with pytest.raises(LedgerRolledBack, match="shows another 3 now"):
         pair.meet(ash=other)
 
@@ -163,7 +163,7 @@ def test_a_lie_of_a_partner_freezes_nobody(pair: Pair) -> None:
 @pytest.mark.parametrize("field", ["rubbish", "silo-ledger-head:00:1:00:00"])
 def test_lines_that_are_none(pair: Pair, field: str) -> None:
     with pytest.raises(MalformedMessage, match=r"^birch: shows a head"):
-        pair.meet(birch=Present("step", 0, (), b"", b"c" * 32, field))
+        pair.meet(birch=Present("step", 0, (), b"", b"c" * 32, field, ()))
     shown = pair.present("birch").ledger
     with pytest.raises(MalformedMessage, match=r"^birch: witnesses a ledger"):
         pair.meet(birch=Present("step", 0, (), b"", b"c" * 32, shown, (field,)))
