@@ -19,7 +19,12 @@ import silo
 
 FOLDER = Path(__file__).parents[2] / "examples"
 EXAMPLES = sorted(FOLDER.glob("*.py"))
-NEEDS = {"hospitals.py": "sklearn", "embed_in_your_pipeline.py": "torch"}
+NEEDS = {
+    "hospitals.py": "sklearn",
+    "embed_in_your_pipeline.py": "torch",
+    "private_training.py": "opacus",
+    "audit_a_budget.py": "opacus",
+}
 SHOWN: dict[str, str] = {}
 
 # The partner's loop before it knew of Silo.
@@ -93,6 +98,27 @@ def test_the_hospitals_do_better_together() -> None:
     name, alone, together = last.split()
     assert name == "mean"
     assert float(together) > float(alone) + 0.01
+
+
+def test_private_partners_pay_alike_and_are_refused_the_second_time() -> None:
+    lines = shown("private_training.py").splitlines()
+    assert lines[1].endswith("it fits")
+    spent = [float(line.split("epsilon spent ")[1].split()[0]) for line in lines[2:5]]
+    assert len(set(spent)) == 1
+    assert 0 < spent[0] <= 1.5
+    assert all(float(line.split("right ")[1].split()[0]) > 0.75 for line in lines[2:5])
+    assert lines[5].startswith("again: the privacy budget of rows is epsilon 2:")
+
+
+def test_the_auditor_recomputes_and_finds_the_cut() -> None:
+    text = shown("audit_a_budget.py")
+    assert "training 3: the privacy budget of admissions is epsilon 3:" in text
+    (spent,) = (line for line in text.splitlines() if line.startswith("admissions: epsilon by PLD"))
+    pld, rdp, prv = (float(one) for one in re.findall(r"\d+\.\d{3}", spent)[:3])
+    assert pld < rdp <= 3.0
+    assert abs(pld - prv) < 0.02
+    assert spent.endswith("1 release without noise")
+    assert "with the kept line it does not: does not hold record" in text
 
 
 def test_a_partners_loop_changes_by_three_lines() -> None:
