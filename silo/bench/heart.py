@@ -9,27 +9,11 @@ import numpy as np
 
 from silo.demo import data
 from silo.demo.data import Hospital
+from silo.demo.ranges import HEART
 from silo.errors import ParameterError
 
-RANGES: Final = {
-    "age": (20.0, 90.0),
-    "sex": (0.0, 1.0),
-    "trestbps": (80.0, 200.0),
-    "chol": (0.0, 600.0),
-    "fbs": (0.0, 1.0),
-    "thalach": (60.0, 210.0),
-    "exang": (0.0, 1.0),
-    "oldpeak": (-3.0, 7.0),
-    "cp_2": (0.0, 1.0),
-    "cp_3": (0.0, 1.0),
-    "cp_4": (0.0, 1.0),
-    "restecg_1": (0.0, 1.0),
-    "restecg_2": (0.0, 1.0),
-}
-"""What such values can be in an adult at a heart clinic: medical knowledge, not taken from the rows."""
-
-LOW: Final = [low for low, _ in RANGES.values()]
-HIGH: Final = [high for _, high in RANGES.values()]
+LOW: Final = [low for low, _ in HEART.values()]
+HIGH: Final = [high for _, high in HEART.values()]
 _TEST_SHARE: Final = 0.34
 
 
@@ -41,7 +25,7 @@ def split(folder: Path, seed: int) -> list[Hospital]:
     from sklearn.model_selection import train_test_split
 
     found = data.load(folder)
-    if found.columns != tuple(RANGES):
+    if found.columns != tuple(HEART):
         raise ParameterError("the public ranges are not those of these columns")
     hospitals = []
     for one in found.hospitals:
