@@ -8,7 +8,7 @@ anything leaves.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from types import TracebackType
@@ -212,14 +212,14 @@ class Session:
         state: bytes = b"",
         terms: tuple[Term, ...] = (),
         compare: Callable[[Round], bool] | None = None,
-        noised: bool = False,
+        charges: Sequence[str] = (),
         source: tuple[np.ndarray[Any, Any], ...] = (),
     ) -> Any:
         """The collective that `sum`, `mean` and all else are made of.
 
         `tag`, `state` and `terms` are what the members must have alike beside the value's form. `compare`
         looks at the roll call: it raises, or says whether the sum may begin (else the roll is called again).
-        `noised` says that the ledger was charged for `value`; without it the privacy policy decides.
+        `charges` are the reservations that paid for the noise in `value`; without one the privacy policy decides.
         `source` is what `value` was worked out from, where others have a say in the working out: the journal
         then knows the update by it, and the same numbers in another unit are not another update.
         """
@@ -242,8 +242,8 @@ class Session:
         total = kept.get(self.position, asked, digest) if kept else None
         number, present = 0, total.survivors if total else ()
         if total is None:
-            if self.policy and not noised:
-                self.policy.release(tag)
+            if self.policy:
+                self.policy.release(tag, charges)
             if self.charter.sum.changed_cohort == "refuse":
                 self.journal.check_update(spent)
             said = (

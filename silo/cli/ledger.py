@@ -52,7 +52,6 @@ def _checked(command: F) -> F:
 @click.option("--epsilon", required=True, type=float, help="For all that is ever released of them.")
 @click.option("--delta", required=True, type=float, help="Well below 1 / (number of units).")
 @click.option("--unit", default="record", show_default=True, help="Whose privacy counts: record, patient, …")
-@click.option("--contribution", default=1, show_default=True, help="Most records of one unit.")
 @click.option("--parent", default="", metavar="NAME", help="The data set that it descends from.")
 @click.option(
     "--relation", type=click.Choice(["derived", "part"]), help="Derived from it, or a disjoint part."
@@ -68,7 +67,6 @@ def open_(path: str, dataset: str, as_json: bool, **options: Any) -> None:
     with _write(path, options) as book:
         description = Description(
             unit=options["unit"],
-            contribution=options["contribution"],
             parent=options["parent"],
             relation=options["relation"] or "",
             content=_commitment(options["content"]) if options["content"] else b"",

@@ -108,12 +108,15 @@ class Books:
             for other, spent in before.items():
                 budget = self.datasets[other].budget
                 asked = self.spent(other)
-                if asked != spent and not budget.admits(asked):
+                # Infinity, or much over the budget, stays as it is whatever is added.
+                if (other == name or asked != spent) and not budget.admits(asked):
                     raise PrivacyBudgetExceeded(
                         other, budget.filter_epsilon(spent), budget.filter_epsilon(asked), budget.epsilon
                     )
         finally:
             target.events[text] -= count
+            if not target.events[text]:
+                del target.events[text]
 
     def worlds(self, name: str) -> list[Event]:
         """Everything that a unit of this data set can have met; with disjoint parts, one for each.

@@ -128,11 +128,18 @@ class Chain:
             row = self._row("hash", self._sequence)
             if row is None or row[0] != self._hash:
                 raise LedgerForked(self._sequence, "this process", str(self.path))
-        newest = None
-        for newest in self._after(self._sequence):
-            self._take(newest)
-        if newest is not None:
-            newest.check_signature(self._books.key)
+        newest = self._newest()
+        if newest is None or newest.sequence == self._sequence:
+            return
+        ahead = self._after(self._sequence)
+        if not self._sequence:
+            self._take(next(ahead))
+        # Before its records are taken: what was refused once would else count at the next look.
+        newest.check_signature(self._books.key, self._books.ledger)
+        for one in ahead:
+            self._take(one)
+            if one.sequence == newest.sequence:
+                break
 
     def _take(self, one: Record) -> None:
         fields = one.fields()
@@ -150,7 +157,8 @@ class Chain:
         ledger = self._books.ledger or bytes.fromhex(fields["ledger"])
         previous = self._hash or record.genesis(ledger)
         digest = record.digest(ledger, self._sequence + 1, previous, body)
-        signature = self._key.sign(labels.LEDGER_SIGNATURE, digest)
+        message = record.signed(ledger, self._sequence + 1, digest)
+        signature = self._key.sign(labels.LEDGER_SIGNATURE, message)
         made = Record(self._sequence + 1, previous, body, digest, signature)
         self._connection.execute(
             "INSERT INTO records VALUES (?, ?, ?, ?, ?)",
@@ -175,6 +183,12 @@ class Chain:
             (sequence,),
         ):
             yield Record(*row)
+
+    def _newest(self) -> Record | None:
+        row = self._connection.execute(
+            "SELECT sequence, previous, body, hash, signature FROM records ORDER BY sequence DESC LIMIT 1"
+        ).fetchone()
+        return None if row is None else Record(*row)
 
     def _row(self, columns: str, sequence: int) -> Any:
         query = f"SELECT {columns} FROM records WHERE sequence = ?"  # noqa: S608

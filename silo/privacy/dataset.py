@@ -38,8 +38,11 @@ class Description:
     def __post_init__(self) -> None:
         if not (self.unit.isprintable() and 1 <= len(self.unit) <= 100):
             raise ParameterError("the unit of privacy is one word or two: record, patient, customer")
-        if self.contribution < 1:
-            raise ParameterError(f"a unit contributes at least 1 record, not {self.contribution}")
+        if self.contribution != 1:
+            raise ParameterError(
+                f"a unit with {self.contribution} records is not accounted for here, where each event is about one: "
+                'join the records of a unit into one row, or protect the record (unit="record")'
+            )
         if self.relation not in ("", "derived", "part") or bool(self.relation) != bool(self.parent):
             raise ParameterError('a data set with a parent is "derived" from it, or a disjoint "part" of it')
         check_texts(self.about)

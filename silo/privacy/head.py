@@ -10,6 +10,7 @@ from typing import Final
 
 from silo.crypto import labels, signing
 from silo.errors import ParameterError
+from silo.privacy import record
 
 LEDGER_ID_BYTES: Final = 16
 
@@ -40,7 +41,9 @@ class SealedHead:
 
     def check(self, key: bytes) -> None:
         """Raise `InvalidSignature` unless the owner of `key` signed it."""
-        signing.verify(key, labels.LEDGER_SIGNATURE, self.head.hash, self.signature)
+        head = self.head
+        message = record.signed(head.ledger, head.sequence, head.hash)
+        signing.verify(key, labels.LEDGER_SIGNATURE, message, self.signature)
 
     def __str__(self) -> str:
         head = self.head

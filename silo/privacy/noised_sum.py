@@ -45,7 +45,10 @@ def sum_records(session: Session, records: Any, noise: Skellam) -> Any:
     with account.reserve(plan.event, purpose=TAG, details=_details(plan, shape)) as reservation:
         words = plan.noised(flat, reservation.token(), rng=session.rng)
         total = session.collect(
-            words.reshape(shape), tag=TAG, terms=(Term("noise", plan.describe()),), noised=True
+            words.reshape(shape),
+            tag=TAG,
+            terms=(Term("noise", plan.describe()),),
+            charges=(reservation.identifier,),
         )
     return np.asarray(total, np.float64) / plan.scale
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from silo.charter import Charter, Privacy
 from silo.errors import NotAllowed
@@ -22,6 +22,8 @@ class Policy:
 
     terms: Privacy
     account: Account
+    released: set[str] = field(default_factory=set, compare=False)
+    """Charges that a release has used up in this session."""
 
     @classmethod
     def open(cls, terms: Privacy, ledger: Ledger) -> Policy:
@@ -53,8 +55,14 @@ class Policy:
         ledger = self.account.ledger
         witness.take(ledger, self.terms.member, charter.keys, presents, owners=owners, round=round)
 
-    def release(self, what: str) -> None:
-        """A number is about to leave without noise: refuse, or write it down. Raises `NotCovered`."""
+    def release(self, what: str, charges: Sequence[str] = ()) -> None:
+        """A number is about to leave: for these reservations of its noise, or without any. Raises `NotCovered`.
+
+        A reservation covers one release. Without one the policy refuses, or writes it down.
+        """
+        if charges:
+            self._cover(what, charges)
+            return
         if self.terms.without_noise == "refuse":
             raise NotCovered(
                 f"this {what} of {self.terms.dataset} would leave without noise, and the charter refuses that: "
@@ -62,3 +70,19 @@ class Policy:
                 '(silo.standardize with low= and high=), or agree on without_noise = "record"'
             )
         self.account.release_unprotected(what)
+
+    def _cover(self, what: str, charges: Sequence[str]) -> None:
+        with self.account.ledger.reading() as books:
+            known = [books.reservations.get(one) for one in charges]
+        for identifier, one in zip(charges, known, strict=True):
+            if (
+                one is None
+                or one.dataset != self.terms.dataset
+                or not one.charged
+                or identifier in self.released
+            ):
+                raise NotCovered(
+                    f"this {what} of {self.terms.dataset} names a charge that the ledger does not hold, or that "
+                    "paid for another release: reserve its noise first"
+                )
+        self.released.update(charges)

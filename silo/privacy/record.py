@@ -1,7 +1,7 @@
 """One record of the ledger: canonical text, chained by hash, signed by the owner.
 
     hash      = SHA-256(label, ledger id, sequence, previous hash, body)
-    signature = Ed25519(label, hash)
+    signature = Ed25519(label, ledger id, sequence, hash)
 
 The body is JSON with sorted keys; every figure in it is text, the exact decimal of its value, so that no reader
 rounds. As each hash covers the one before, the signature of the newest record covers the whole chain.
@@ -53,9 +53,11 @@ class Record:
         """The body as a dict. Raises `LedgerCorrupt`."""
         try:
             found = json.loads(self.body) if len(self.body) <= MAX_BODY else None
+            # NaN and the like are no JSON, and say so here.
+            again = canonical(found) if isinstance(found, dict) else None
         except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict) or canonical(found) != self.body:
+            found = again = None
+        if not isinstance(found, dict) or again != self.body:
             raise LedgerCorrupt(self.sequence, "is not in the ledger's form")
         if found.get("schema") != str(SCHEMA) or found.get("kind") not in KINDS:
             raise LedgerCorrupt(self.sequence, "is of a kind or version that this Silo does not know")
@@ -68,10 +70,12 @@ class Record:
         if self.previous != previous:
             raise LedgerCorrupt(self.sequence, "does not follow the one before it")
 
-    def check_signature(self, key: bytes) -> None:
-        """Check that the owner signed. Raises `LedgerCorrupt`."""
+    def check_signature(self, key: bytes, ledger: bytes) -> None:
+        """Check that the owner of this ledger signed. Raises `LedgerCorrupt`."""
         try:
-            signing.verify(key, labels.LEDGER_SIGNATURE, self.hash, self.signature)
+            signing.verify(
+                key, labels.LEDGER_SIGNATURE, signed(ledger, self.sequence, self.hash), self.signature
+            )
         except InvalidSignature:
             raise LedgerCorrupt(self.sequence, "is not signed by the ledger's owner") from None
 
@@ -83,6 +87,11 @@ def canonical(body: Mapping[str, Any]) -> str:
 def digest(ledger: bytes, sequence: int, previous: bytes, body: str) -> bytes:
     """The hash of a record; 32 bytes."""
     return hashlib.sha256(labels.bind(labels.LEDGER_RECORD, ledger, sequence, previous, body)).digest()
+
+
+def signed(ledger: bytes, sequence: int, digest: bytes) -> bytes:
+    """What the owner signs: the hash alone could be shown beside another number, as if there were two ledgers."""
+    return labels.bind(labels.LEDGER_HEAD, ledger, sequence, digest)
 
 
 def genesis(ledger: bytes) -> bytes:

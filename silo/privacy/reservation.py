@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,7 @@ class Reservation:
     def __init__(self, ledger: Ledger, identifier: str, event: Event, granted: int) -> None:
         self._ledger = ledger
         self._lock = threading.Lock()
+        self._process = os.getpid()
         self._taken = 0
         self._closed = False
         self.identifier = identifier
@@ -33,6 +35,8 @@ class Reservation:
     def token(self) -> NoiseToken:
         """The right to draw the event's noise once. Raises `TokenUsed` when all are taken, or it is closed."""
         with self._lock:
+            if self._process != os.getpid():
+                raise TokenUsed("this reservation belongs to another process: reserve in this one, and pay")
             if self._closed or self._taken >= self.granted:
                 why = "closed" if self._closed else f"used up ({self.granted})"
                 raise TokenUsed(f"this reservation is {why}: reserve again, and pay again")
@@ -45,7 +49,7 @@ class Reservation:
         A token that was taken counts as executed, used or not.
         """
         with self._lock:
-            if self._closed:
+            if self._closed or self._process != os.getpid():
                 return
             self._closed = True
         self._ledger.close_reservation(self.identifier, self._taken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any, final
 
@@ -15,11 +16,12 @@ from silo.privacy.events import Event
 class NoiseToken:
     """One use of one event, from one reservation."""
 
-    __slots__ = ("_lock", "_used", "event")
+    __slots__ = ("_lock", "_process", "_used", "event")
 
     def __init__(self, event: Event) -> None:
         self.event = event
         self._used = False
+        self._process = os.getpid()
         self._lock = threading.Lock()
 
     def use(self, event: Event) -> None:
@@ -32,9 +34,10 @@ class NoiseToken:
                 f"the noise of {event} was not reserved: the reservation is for {self.event}"
             )
         with self._lock:
-            if self._used:
+            if self._used or self._process != os.getpid():
                 raise TokenUsed(
-                    "this reservation's right to draw noise was used: reserve again, and pay again"
+                    "this reservation's right to draw noise was used, or belongs to another process: "
+                    "reserve again, and pay again"
                 )
             self._used = True
 

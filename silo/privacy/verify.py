@@ -142,7 +142,7 @@ def _check(
     books.apply(one.sequence, fields)
     if key is not None and books.key != key:
         raise LedgerCorrupt(1, f"names another key for {books.owner} than the card", path)
-    one.check_signature(books.key)
+    one.check_signature(books.key, ledger)
     return fields
 
 

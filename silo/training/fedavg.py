@@ -105,9 +105,7 @@ def train(
         )
     private = None if privacy is None else _private(session, model, loss, privacy, algorithm)
     own: Learner = private or learner.learner_of(model, loss)
-    run = _Run(
-        session, own, data, algorithm, Path(checkpoint_path) if checkpoint_path else None, privacy is not None
-    )
+    run = _Run(session, own, data, algorithm, Path(checkpoint_path) if checkpoint_path else None, private)
     if private is not None:
         private.require_room(algorithm.rounds - run.state.round)
     return run.all(on_round or (lambda _: None))
@@ -141,14 +139,14 @@ class _Run:
         data: Any,
         algorithm: FedAvg,
         path: Path | None,
-        noised: bool,
+        private: PrivateLearner | None,
     ) -> None:
-        self.noised = noised
         self.session, self.own, self.data, self.algorithm, self.path = session, own, data, algorithm, path
         self.like = own.parameters()
         if session.task.model:
             session.task.allow_model(learner.digest(self.like))
-        if path and noised and session.policy:
+        self.private = private
+        if path and private and session.policy:
             kept_head.check(path, session.policy.account.ledger)
         saved = checkpoint.load(path, like=self.like) if path else None
         self.state = saved or State(self.like, session.position, 0)
@@ -203,7 +201,7 @@ class _Run:
                 state=state.digest,
                 terms=self.algorithm.terms(),
                 compare=self._together,
-                noised=self.noised,
+                charges=self.private.charges if self.private else (),
             )
         except _Moved:
             return True
@@ -252,5 +250,5 @@ class _Run:
         self.session.position = state.position
         if self.path:
             checkpoint.save(self.path, state)
-            if self.noised and self.session.policy:
+            if self.private and self.session.policy:
                 kept_head.keep(self.path, self.session.policy.account.ledger)

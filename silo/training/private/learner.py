@@ -37,6 +37,8 @@ class PrivateLearner:
         self.privacy, self.account = privacy, account
         self.plan = privacy.plan(account)
         self.share = privacy.steps // rounds
+        self.charges: tuple[str, ...] = ()
+        """The reservations that paid for the last `fit`."""
         self._model, self._loss, self._rng = model, per_row(loss), rng
         self._plain = TorchLearner(model)
         self._rehearsed = False
@@ -71,6 +73,8 @@ class PrivateLearner:
             learning_rate=learning_rate,
             rehearsed=self._rehearsed,
         ) as trainer:
-            trainer.run(rows, self.account, self.share, purpose=PURPOSE, plan_id=self._identifier)
+            self.charges = trainer.run(
+                rows, self.account, self.share, purpose=PURPOSE, plan_id=self._identifier
+            )
             self._rehearsed = trainer.rehearsed
         return self.privacy.weight

@@ -70,9 +70,10 @@ class Trainer:
         purpose: str,
         plan_id: str,
         on_step: Callable[[int], None] = lambda _: None,
-    ) -> None:
-        """So many steps, reserved in chunks; what a chunk did not use is given back."""
+    ) -> tuple[str, ...]:
+        """So many steps, reserved in chunks; what a chunk did not use is given back. Returns the reservations."""
         done, details = 0, self.plan.details()
+        charges: list[str] = []
         with unforeseeable(self._rng):
             self.rehearse(rows)
             while done < steps:
@@ -80,11 +81,13 @@ class Trainer:
                 with account.reserve(
                     self.plan.step, chunk, purpose=purpose, details=details, plan=plan_id
                 ) as reservation:
+                    charges.append(reservation.identifier)
                     for _ in range(chunk):
                         self.step(rows, reservation.token)
                         done += 1
                         on_step(done)
             checks.check_constants(self.model, self._constants)
+        return tuple(charges)
 
     def step(self, rows: Rows, token: Callable[[], NoiseToken]) -> None:
         """One step; the token is taken when the gradients are there."""

@@ -69,7 +69,8 @@ def resign(bodies: list[str], key: SigningKey) -> list[Record]:
     previous = record.genesis(ledger_id)
     for sequence, body in enumerate(bodies, 1):
         digest = record.digest(ledger_id, sequence, previous, body)
-        made.append(Record(sequence, previous, body, digest, key.sign(labels.LEDGER_SIGNATURE, digest)))
+        signature = key.sign(labels.LEDGER_SIGNATURE, record.signed(ledger_id, sequence, digest))
+        made.append(Record(sequence, previous, body, digest, signature))
         previous = digest
     return made
 

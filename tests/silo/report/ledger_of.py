@@ -41,7 +41,7 @@ def rich(folder: Path, word: str = "") -> Path:
         clinic = book.add(
             "clinic",
             Budget(1.0, 1e-3),
-            Description(unit="patient", contribution=3, about={f"{word}source": f"{word}the heart clinic"}),
+            Description(unit="patient", about={f"{word}source": f"{word}the heart clinic"}),
         )
         model = f"{word}train a model of the heart"
         for chunk in (8, 8, 4):
@@ -60,7 +60,7 @@ def rich(folder: Path, word: str = "") -> Path:
 
         with pytest.raises(PrivacyBudgetExceeded):
             clinic.reserve(STEP, 500, purpose=f"{word}five hundred steps", details=DETAILS)
-        ages = book.add("ages", Budget(1.1, 1e-3), Description("patient", 3, "clinic", "derived"))
+        ages = book.add("ages", Budget(1.1, 1e-3), Description("patient", 1, "clinic", "derived"))
         with ages.reserve(
             events.Laplace(8.0), purpose=f"{word}histogram of ages", details={f"{word}bins": f"{word}10"}
         ) as reserved:

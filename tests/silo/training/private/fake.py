@@ -23,6 +23,7 @@ from silo.training.private.trainer import Trainer
 class FakeReservation:
     def __init__(self, account: FakeAccount, event: Event, granted: int) -> None:
         self.account, self.event, self.granted, self.taken = account, event, granted, 0
+        self.identifier = f"reservation-{id(self)}"
 
     def token(self) -> NoiseToken:
         self.taken += 1
