@@ -74,11 +74,14 @@ class Round:
     def context(self) -> Context:
         """The masked sum's context. Raises `TooFewParties` or `ParameterError`."""
         parameters = self.parameters()
-        present = sorted(self.presents)
-        if len(present) < parameters.fewest:
-            missing = [name for name in self.charter.names if name not in self.presents]
-            raise TooFewParties(parameters.fewest, present, "the roll call", missing)
+        self.check_present(parameters.fewest)
         return Context(self.session, self.number, self.roster, self.charter.relay.name, parameters)
+
+    def check_present(self, needed: int) -> None:
+        """Raise `TooFewParties` unless so many members are here."""
+        if len(self.presents) < needed:
+            missing = [name for name in self.charter.names if name not in self.presents]
+            raise TooFewParties(needed, sorted(self.presents), "the roll call", missing)
 
     def binding(self) -> bytes:
         """Digest of all that the members said alike: charter, tag, position, terms, state; 32 bytes."""

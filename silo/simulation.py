@@ -20,6 +20,7 @@ from silo.outbox import Outbox
 from silo.privacy.budget import Budget
 from silo.privacy.ledger import Ledger
 from silo.privacy.policy import Policy
+from silo.protocols.errors import ProtocolAborted
 from silo.session import Session
 from silo.transport.base import Patience
 from silo.transport.memory import Hub
@@ -117,7 +118,7 @@ class _Party:
 def _raise_first(runs: Sequence[_Party]) -> None:
     failed = [run for run in runs if run.error is not None]
     # Whoever failed by itself comes before those who failed because it did.
-    failed.sort(key=lambda run: isinstance(run.error, SiloError))
+    failed.sort(key=lambda run: (isinstance(run.error, ProtocolAborted), isinstance(run.error, SiloError)))
     for run in failed:
         if run.error is not None:
             run.error.add_note(f"raised by party {run.name}")

@@ -23,6 +23,7 @@ import silo
 from silo.bench import Measurement, Row, Settings, fashion, heart, scattering
 from silo.bench.measure import Run, Timing, timed
 from silo.demo.data import Hospital
+from silo.demo.settings import PRIVATE, PRIVATE_ROUNDS
 from silo.errors import ParameterError
 from silo.privacy.budget import Budget
 from silo.privacy.ledger import Ledger
@@ -36,8 +37,8 @@ _DIGITS_TEST: Final = 0.2
 _PIXEL: Final = 16.0
 """The largest value of a pixel of the digits: their form, not their rows."""
 
-HEART: Final = DPSGD(sampling=1.0, steps=30, clip=1.0, lot=100.0, epsilon=1.0, delta=1e-3, learning_rate=1.0)
-_ROUNDS: Final = 10
+HEART: Final = PRIVATE
+_ROUNDS: Final = PRIVATE_ROUNDS
 _CLIP: Final = 8.0
 """Of the sum: three steps with their noise move no weight so far."""
 

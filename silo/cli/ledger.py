@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from silo.privacy.ledger import Ledger
     from silo.privacy.verify import Recomputed, Verified
 
+_LARGE_DELTA = 1e-2
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -74,6 +75,12 @@ def open_(path: str, dataset: str, as_json: bool, **options: Any) -> None:
         account = book.add(dataset, Budget(options["epsilon"], options["delta"]), description)
         head = str(book.head)
         budget = account.budget
+    if budget.delta > _LARGE_DELTA:
+        click.echo(
+            f"warning: delta {budget.delta:g} allows to publish {budget.delta:.0%} of all records whole; take one "
+            "well below 1 / (number of units)",
+            err=True,
+        )
     if as_json:
         output.emit_json({"dataset": dataset, "epsilon": budget.epsilon, "delta": budget.delta, "head": head})
         return
@@ -198,15 +205,22 @@ def witness(path: str, as_json: bool) -> None:
 @click.option("--delta", default=0.0)
 @click.option("--reason", required=True, help="For the auditor.")
 @click.option("--lift", is_flag=True, help="End a freeze.")
+@click.option("--yes", is_flag=True, help="Even if it uses the budget up: nothing is ever taken back.")
 @_owned
 @output.json_option
 def adjust(path: str, dataset: str, epsilon: float, delta: float, as_json: bool, **options: Any) -> None:
     """Charge what was spent elsewhere; nothing is ever taken back."""
+    from silo.errors import ParameterError
     from silo.privacy.events import EpsilonDelta
 
     with _write(path, options) as book:
         event = EpsilonDelta(epsilon, delta)
         count = 1 if epsilon or delta else 0
+        if count and not options["yes"] and not book.account(dataset).affords(event):
+            raise ParameterError(
+                f"epsilon {epsilon:g} at delta {delta:g} uses up the budget of {dataset}, for good: "
+                "run it again with --yes if that is so"
+            )
         book.adjust(dataset, event, count, reason=options["reason"], lift=options["lift"])
         used = book.account(dataset).used
     if as_json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,11 +13,11 @@ import numpy as np
 
 from silo.charter.show import leakage
 from silo.crypto import packing
-from silo.crypto.errors import ParameterError
 from silo.crypto.ring import FixedPoint, Ring
 from silo.demo import baselines, data, report
 from silo.demo.federation import LocalFederation
 from silo.demo.settings import SETTINGS
+from silo.extras import need
 from silo.protocols.secagg.vector import HEAD_BYTES
 
 CLIP: Final = 4.0
@@ -31,10 +30,8 @@ def run(
 ) -> dict[str, Any]:
     """Run the demo in `folder`; returns what `--json` prints. Raises `SiloError`."""
     begun = time.monotonic()
-    if model == "mlp" and importlib.util.find_spec("torch") is None:
-        raise ParameterError(
-            "the model mlp needs torch: pip install 'silo-privacy[torch]', then run the demo again"
-        )
+    if model == "mlp":
+        need("the model mlp", "torch", "torch")
     dataset = data.load(folder_of_data)
     setting = "heart" if folder_of_data else "default"
     chosen = SETTINGS[setting]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -14,12 +13,12 @@ import numpy as np
 
 from silo.charter import Privacy
 from silo.charter.show import leakage
-from silo.crypto.errors import ParameterError
 from silo.demo import baselines, data, report
 from silo.demo.federation import DemoFailed, LocalFederation
 from silo.demo.settings import PRIVATE, PRIVATE_DELTA, PRIVATE_EPSILON, PRIVATE_ROUNDS, SETTINGS
+from silo.extras import need
 from silo.privacy import summary
-from silo.privacy.verify import recompute, verify
+from silo.privacy.verify import Verified, recompute, verify
 
 DATASET: Final = "patients"
 CLIP: Final = 8.0
@@ -29,11 +28,7 @@ ROWS: Final = 1000
 def run(folder_of_data: Path | None, *, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
     """Run the demo in `folder`; returns what `--json` prints. Raises `SiloError`."""
     begun = time.monotonic()
-    if any(importlib.util.find_spec(name) is None for name in ("torch", "opacus", "dp_accounting")):
-        raise ParameterError(
-            "private training needs torch, Opacus and dp-accounting: pip install 'silo-privacy[demo,dp]', "
-            "then run the demo again"
-        )
+    need("private training", "demo,dp", "torch", "opacus", "dp_accounting")
     dataset = data.load(folder_of_data)
     setting = "heart" if folder_of_data else "default"
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,7 +50,7 @@ def run(folder_of_data: Path | None, *, folder: Path, tell: Callable[[str], None
     tell(f"{dataset.title}: {', '.join(names)} and a relay, each a process of its own")
     tell(
         f"each hospital's budget: epsilon {PRIVATE_EPSILON:g}, delta {PRIVATE_DELTA:g} per patient, for good; "
-        f"noise {PRIVATE[setting].plan().noise_multiplier:g} times the clip in every step"
+        f"noise {PRIVATE.plan().noise_multiplier:g} times the clip in every step"
     )
     charter = federation.agree()
     facts = federation.run(arguments, _progress(tell))
@@ -93,7 +88,7 @@ def run(folder_of_data: Path | None, *, folder: Path, tell: Callable[[str], None
     }
     report.write_html(folder / "report.html", results)
     results["report"] = str(folder / "report.html")
-    results["ledger_report"] = str(_ledger_report(federation, names[0], folder))
+    results["ledger_report"] = str(_ledger_report(federation, names, folder))
     results["seconds"] = round(time.monotonic() - begun, 2)
     return results
 
@@ -122,13 +117,18 @@ def _again(federation: LocalFederation, arguments: dict[str, list[str]]) -> dict
     raise DemoFailed("a second training was not refused, and the budget is exceeded: this is a fault of Silo")
 
 
-def _spent(federation: LocalFederation, name: str, names: list[str]) -> dict[str, Any]:
-    """One hospital's ledger, checked offline against its card and its partners' witness lines."""
+def _verified(federation: LocalFederation, name: str, names: list[str]) -> Verified:
+    """One hospital's ledger, checked offline against its card and the heads that its partners kept."""
     charter = federation.charter
     if charter is None:
         raise DemoFailed("there is no charter")
-    path = federation.ledger(name)
-    found = verify(path, key=charter.keys[name], cards=charter.keys)
+    partners = [verify(federation.ledger(other)).books for other in names if other != name]
+    kept = [str(books.seen[name]) for books in partners if name in books.seen]
+    return verify(federation.ledger(name), key=charter.keys[name], cards=charter.keys, witnesses=kept)
+
+
+def _spent(federation: LocalFederation, name: str, names: list[str]) -> dict[str, Any]:
+    path, found = federation.ledger(name), _verified(federation, name, names)
     (spent,) = recompute(found.books)
     facts = summary.of(found)["datasets"][0]
     return {
@@ -143,10 +143,11 @@ def _spent(federation: LocalFederation, name: str, names: list[str]) -> dict[str
     }
 
 
-def _ledger_report(federation: LocalFederation, name: str, folder: Path) -> Path:
+def _ledger_report(federation: LocalFederation, names: list[str], folder: Path) -> Path:
     from silo.report import ledger
 
-    found = verify(federation.ledger(name))
+    name = names[0]
+    found = _verified(federation, name, names)
     path = folder / f"ledger-{name}.html"
     ledger.write(found, recompute(found.books), path)
     return path

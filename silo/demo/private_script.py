@@ -34,7 +34,7 @@ def run(session: silo.Session, rows: str, out: str, setting: str) -> Any:
         (train_x, hospital.train_y.astype(np.float32)[:, None]),
         algorithm=silo.FedAvg(rounds=PRIVATE_ROUNDS),
         loss=nn.functional.binary_cross_entropy_with_logits,
-        privacy=PRIVATE[setting],
+        privacy=PRIVATE,
     )
     with torch.no_grad():
         said = model(torch.from_numpy(test_x))[:, 0].numpy() > 0

@@ -36,24 +36,13 @@ PRIVATE_EPSILON: Final = 1.0
 PRIVATE_DELTA: Final = 1e-3
 """Each hospital's budget for all that is ever released of its patients."""
 PRIVATE_ROUNDS: Final = 10
-PRIVATE: Final[Mapping[str, DPSGD]] = {
-    "heart": DPSGD(
-        sampling=1.0,
-        steps=30,
-        clip=1.0,
-        lot=100.0,
-        epsilon=PRIVATE_EPSILON,
-        delta=PRIVATE_DELTA,
-        learning_rate=1.0,
-    ),
-    "default": DPSGD(
-        sampling=1.0,
-        steps=30,
-        clip=1.0,
-        lot=100.0,
-        epsilon=PRIVATE_EPSILON,
-        delta=PRIVATE_DELTA,
-        learning_rate=1.0,
-    ),
-}
+PRIVATE: Final = DPSGD(
+    sampling=1.0,
+    steps=30,
+    clip=1.0,
+    lot=100.0,
+    epsilon=PRIVATE_EPSILON,
+    delta=PRIVATE_DELTA,
+    learning_rate=1.0,
+)
 """Every constant is public; the whole budget goes into one training."""

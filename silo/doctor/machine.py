@@ -22,7 +22,14 @@ from silo.doctor import Finding
 from silo.errors import SiloError
 from silo.identity import Identity
 
-EXTRAS = {"demo": ["sklearn"], "torch": ["torch"], "report": ["matplotlib", "jinja2"], "bench": ["flwr"]}
+EXTRAS = {
+    "demo": ["sklearn"],
+    "torch": ["torch"],
+    "audit": ["dp_accounting", "scipy"],
+    "dp": ["torch", "opacus", "dp_accounting", "scipy"],
+    "report": ["matplotlib", "jinja2"],
+    "bench": ["flwr"],
+}
 _LITTLE = 10**9
 _TOO_LITTLE = 10**8
 _SLOW_FLUSH = 0.5

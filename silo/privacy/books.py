@@ -210,8 +210,10 @@ class Books:
     def check_new(self, name: str, parent: str, content: bytes) -> None:
         """Raise `ParameterError` for a name, or records, that already have a budget."""
         if name in self.datasets:
+            have = self.datasets[name].budget
             raise ParameterError(
-                f"the data set {name} already has a budget, and a budget never refills: go on with it"
+                f"the data set {name} already has a budget, epsilon {have.epsilon:g} at delta {have.delta:g}, and a "
+                f'budget never refills: go on with it (ledger.account("{name}"))'
             )
         if parent:
             self.dataset(parent)

@@ -12,7 +12,10 @@ from silo.privacy.errors import LedgerError
 
 
 def load_or_make(ledger: Path, *, rng: Rng) -> SigningKey:
-    """Read LEDGER.key, or make it (0600) where the ledger is new too. Raises `LedgerError`."""
+    """Read LEDGER.key, or make it (0600) where the ledger is new too. Raises `LedgerError`.
+
+    The ledger's file is there before its key, so a key without a ledger says that the ledger was taken away.
+    """
     path = ledger.with_name(ledger.name + ".key")
     try:
         if not path.exists():
@@ -20,7 +23,13 @@ def load_or_make(ledger: Path, *, rng: Rng) -> SigningKey:
                 raise LedgerError(
                     f"the ledger {ledger} belongs to an identity, or its key {path.name} is gone: give the identity"
                 )
+            ledger.touch(mode=0o600)
             _make(path, Secret.random(KEY_BYTES, rng=rng))
+        elif not ledger.exists():
+            raise LedgerError(
+                f"the ledger {ledger} is gone, and its key is there: put the newest ledger back, for a new one would "
+                f"forget what was spent (to begin with other records, choose another file)"
+            )
         if path.stat().st_mode & 0o077:
             raise LedgerError(f"others on this computer may read {path}: run `chmod 600 {path}`")
         text = path.read_text(encoding="ascii").strip()

@@ -94,10 +94,17 @@ class Ledger:
     def account(self, name: str | None = None) -> Account:
         """The account of a data set; without a name the only one. Raises `ParameterError`."""
         with self.reading() as books:
-            if name is None and len(books.datasets) == 1:
+            if name is None:
+                if len(books.datasets) != 1:
+                    known = ", ".join(books.datasets)
+                    raise ParameterError(
+                        f"the ledger has several data sets ({known}): say which is meant"
+                        if known
+                        else "no budget is open on the ledger: `silo ledger open LEDGER --dataset …`"
+                    )
                 name = next(iter(books.datasets))
-            books.dataset(name or "")
-        return Account(self, name or "")
+            books.dataset(name)
+        return Account(self, name)
 
     def reading(self) -> AbstractContextManager[Books]:
         """What the records say, those of other processes too; other threads wait meanwhile."""

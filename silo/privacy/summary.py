@@ -113,8 +113,8 @@ def screen(facts: dict[str, Any]) -> str:
         spent = "infinite (released without noise)" if one["unprotected"] else _text(one["filter_epsilon"])
         lines += [
             "",
-            f"{one['dataset']}: epsilon {spent} of {one['epsilon']:g} by the filter ({_share(one['used'])}), "
-            f"delta {one['delta']:g}, per {one['unit']}",
+            f"{one['dataset']}: budget epsilon {one['epsilon']:g} at delta {one['delta']:g} per {one['unit']}; "
+            f"{_share(one['used'])}, the filter stands at epsilon {spent}",
         ]
         if one["parent"]:
             lines.append(f"  {one['relation']} of {one['parent']}")
@@ -126,7 +126,12 @@ def screen(facts: dict[str, Any]) -> str:
         ]
         if one["refusals"]:
             lines.append(f"  {len(one['refusals'])} refused")
-    if not facts["datasets"]:
+    if facts["datasets"]:
+        lines += [
+            "",
+            "Shares of a budget add up; epsilons do not: the first event of all costs most of its own.",
+        ]
+    else:
         lines.append("no budget is open: `silo ledger open`")
     return "\n".join(lines) + "\n"
 

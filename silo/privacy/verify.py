@@ -6,6 +6,7 @@ partners witnessed, and recomputes each data set's epsilon with three accountant
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 
 from silo.errors import InvalidSignature, ParameterError
 from silo.privacy import export, record
+from silo.privacy.accountants.base import Accountant
 from silo.privacy.books import Books
 from silo.privacy.errors import LedgerCorrupt, LedgerForked
 from silo.privacy.head import Head, SealedHead, Witnessed
@@ -98,17 +100,24 @@ def verify(
 
 
 def recompute(books: Books, *, names: Iterable[str] | None = None) -> list[Recomputed]:
-    """Epsilon of each data set with all three accountants."""
+    """Epsilon of each data set by all accountants; that of Opacus where it is installed.
+
+    Raises `ParameterError` where dp-accounting is not.
+    """
     from silo.privacy.accountants import Unaccountable
     from silo.privacy.accountants.pld import PLD
-    from silo.privacy.accountants.prv import PRV
     from silo.privacy.accountants.rdp import RDP
 
+    accountants: list[Accountant] = [PLD(), RDP()]
+    if importlib.util.find_spec("opacus") is not None:
+        from silo.privacy.accountants.prv import PRV
+
+        accountants.append(PRV())
     found = []
     for name in names or list(books.datasets):
         budget, worlds = books.dataset(name).budget, books.worlds(name)
         each: list[float | None] = []
-        for accountant in (PLD(), RDP(), PRV()):
+        for accountant in accountants:
             try:
                 each.append(max(accountant.epsilon(world, budget.delta) for world in worlds))
             except Unaccountable:
@@ -121,7 +130,7 @@ def recompute(books: Books, *, names: Iterable[str] | None = None) -> list[Recom
                 budget.filter_epsilon(books.spent(name)),
                 each[0],
                 each[1],
-                each[2],
+                each[2] if len(each) > 2 else None,
                 len(books.unprotected(name)),
             )
         )

@@ -48,8 +48,9 @@ def plan(round_: Round) -> Plan | None:
     unlike = tuple(name for name, state in ahead.items() if state != digest)
     if unlike:
         raise OutOfStep(
-            f"{', '.join(unlike)} brings another model than {', '.join(set(ahead) - set(unlike))}: "
-            "build it with the same seed, or load the same file",
+            f"the members begin with unlike models ({', '.join(unlike)} against "
+            f"{', '.join(sorted(set(ahead) - set(unlike)))}): set one seed before the model is built "
+            "(torch.manual_seed), begin from zeros, or load the same file",
             unlike,
         )
     behind = tuple(name for name, one in said.items() if one.position != top)

@@ -103,6 +103,10 @@ def train(
             "receivers",
             "all",
         )
+    if privacy is not None and algorithm.epochs != 1:
+        raise ParameterError(
+            f"under privacy the rounds share the plan's {privacy.steps} steps, whatever epochs says: leave epochs out"
+        )
     private = None if privacy is None else _private(session, model, loss, privacy, algorithm)
     own: Learner = private or learner.learner_of(model, loss)
     run = _Run(session, own, data, algorithm, Path(checkpoint_path) if checkpoint_path else None, private)
@@ -159,13 +163,15 @@ class _Run:
         spent = b""
         fresh = True
         while self.state.round < self.algorithm.rounds:
-            if fresh:
-                self.own.load(self.state.parameters)
-            begun = time.monotonic()
-            weight = self.own.fit(
-                self.data, epochs=self.algorithm.epochs, learning_rate=self.algorithm.learning_rate
-            )
             try:
+                if failures and self.private:
+                    self._meet()
+                if fresh:
+                    self.own.load(self.state.parameters)
+                begun = time.monotonic()
+                weight = self.own.fit(
+                    self.data, epochs=self.algorithm.epochs, learning_rate=self.algorithm.learning_rate
+                )
                 fresh = self._round(weight, begun, on_round)
                 failures = 0
             except OutOfStep:
@@ -231,6 +237,9 @@ class _Run:
         while True:
             said = (Term("task", self.session.task.name), *self.algorithm.terms())
             round_ = self.session.roll_call(_SYNC, said, self.state.digest)
+            if self.private:
+                # Steps cost privacy: none is taken unless a sum over those who are here can end well.
+                round_.check_present(self.session.charter.sum.minimum_cohort)
             steps = catch_up.plan(round_)
             if steps is not None:
                 self._help(round_, steps)

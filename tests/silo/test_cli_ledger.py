@@ -50,9 +50,9 @@ def ledger(tmp_path: Path) -> str:
 
 def test_show_tells_budget_spend_and_what_for(ledger: str) -> None:
     text = run("ledger", "show", ledger).stdout
-    assert "admissions: epsilon" in text
-    assert "of 2 by the filter" in text
-    assert "per patient" in text
+    assert "admissions: budget epsilon 2 at delta 1e-05 per patient; " in text
+    assert "% used, the filter stands at epsilon 0." in text
+    assert "Shares of a budget add up; epsilons do not" in text
     assert "training: 1 charged" in text
     assert "a run that died: 1 charged, 1 open" in text
     found = document("ledger", "show", ledger)
@@ -109,6 +109,22 @@ def test_an_adjustment_is_charged_for_good(ledger: str) -> None:
         "a paper of 2024",
     )
     assert document("ledger", "show", ledger)["datasets"][0]["filter_epsilon"] > before
+
+
+def test_an_adjustment_that_uses_all_up_is_asked_for_twice(ledger: str) -> None:
+    given = ["ledger", "adjust", ledger, "--dataset", "admissions", "--epsilon", "100", "--reason", "a typo"]
+    before = document("ledger", "show", ledger)
+    assert "for good: run it again with --yes" in run(*given, code=2).stderr
+    assert document("ledger", "show", ledger) == before
+    run(*given, "--yes")
+    assert document("ledger", "show", ledger)["datasets"][0]["filter_epsilon"] > 100
+
+
+def test_a_large_delta_is_warned_of(tmp_path: Path) -> None:
+    given = ["ledger", "open", str(tmp_path / "l.db"), "--dataset", "a", "--epsilon", "1", "--delta"]
+    assert "publish 5% of all records" in run(*given, "0.05").stderr
+    given[4] = "b"
+    assert not run(*given, "1e-3").stderr
 
 
 @pytest.mark.parametrize(

@@ -26,20 +26,16 @@ from typing import Any, Final
 
 import numpy as np
 
-from silo.errors import UsageError
 from silo.privacy import events
 from silo.privacy.accountants import profile, rdp
 from silo.privacy.accountants.base import Leaves, check_delta, flatten, log_odds, pure, refuse, up
 from silo.privacy.events import Event
 
-try:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from dp_accounting.pld import pld_pmf
-        from dp_accounting.pld import privacy_loss_distribution as distribution
-        from scipy import fft
-except ModuleNotFoundError:
-    raise UsageError("accounting by PLD needs dp-accounting: install silo-privacy[dp]") from None
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from dp_accounting.pld import pld_pmf
+    from dp_accounting.pld import privacy_loss_distribution as distribution
+    from scipy import fft
 
 STEP: Final = 1e-4
 COARSEST: Final = STEP * 2**13

@@ -12,7 +12,12 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import log_ndtr
+
+from silo.extras import need
+
+need("accounting by PLD", "audit", "scipy", "dp_accounting")
+
+from scipy.special import log_ndtr  # noqa: E402
 
 Curve = npt.NDArray[np.float64]
 Deltas = Callable[[Curve], Curve]

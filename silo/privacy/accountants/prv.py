@@ -13,19 +13,18 @@ from typing import Any, Final
 
 import numpy as np
 
-from silo.errors import UsageError
+from silo.extras import need
 from silo.privacy import events
 from silo.privacy.accountants.base import Leaves, check_delta, flatten, refuse
 from silo.privacy.errors import Unaccountable
 from silo.privacy.events import Event
 
-try:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from opacus.accountants import PRVAccountant
-        from opacus.accountants.analysis.prv import PoissonSubsampledGaussianPRV, compute_safe_domain_size
-except ModuleNotFoundError:
-    raise UsageError("accounting by PRV needs Opacus: install silo-privacy[dp]") from None
+need("accounting by PRV", "dp", "opacus")
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")
+    from opacus.accountants import PRVAccountant
+    from opacus.accountants.analysis.prv import PoissonSubsampledGaussianPRV, compute_safe_domain_size
 
 ERROR: Final = 0.01
 """Half the width of the certified interval of epsilon."""

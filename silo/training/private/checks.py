@@ -27,6 +27,10 @@ class DeltaTooLarge(UserWarning):
     """A delta of 1 / N or more allows a mechanism that publishes a record."""
 
 
+class NoRows(UserWarning):
+    """Training goes on, as the absence of this member would tell that it has none."""
+
+
 def check_model(model: nn.Module) -> None:
     """Refuse a model whose gradients are not each row's own. Raises `ParameterError`."""
     if isinstance(model, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
@@ -99,8 +103,12 @@ def check_data(data: Any) -> None:
         )
 
 
-def warn_of_delta(delta: float, rows: int) -> None:
-    """Warn on this machine only: the number of rows never leaves."""
+def warn_of_rows(delta: float, rows: int) -> None:
+    """Warn on this machine only, of a delta too large and of no rows: their number never leaves."""
+    if not rows:
+        warnings.warn(
+            "there are no rows: every step is noise alone, and is charged all the same", NoRows, stacklevel=3
+        )
     if rows and delta >= 1 / rows:
         warnings.warn(
             f"delta {delta:g} is not below 1 / rows = {1 / rows:.2g}: it allows to publish a whole record; "

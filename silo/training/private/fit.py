@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from silo.crypto.rng import Rng, SystemRng
-from silo.errors import ParameterError, UsageError
+from silo.errors import ParameterError
+from silo.extras import need
 from silo.privacy.account import Account
 from silo.privacy.ledger import Ledger
 from silo.training import learner
@@ -50,6 +51,12 @@ def fit_private(
     into the budget before a row is read. Raises `PrivacyBudgetExceeded`, `ParameterError` for what is not sound,
     `LedgerError`.
     """
+    if not isinstance(ledger, Ledger | str | Path):
+        raise ParameterError(f"ledger is an open silo.Ledger or its file, not a {type(ledger).__name__}")
+    if not isinstance(ledger, Ledger) and not Path(ledger).is_file():
+        raise ParameterError(
+            f"there is no ledger {ledger}: open a budget first, with `silo ledger open {ledger} --dataset …`"
+        )
     with ExitStack() as stack:
         book = ledger if isinstance(ledger, Ledger) else stack.enter_context(Ledger.open(ledger))
         return fit_on(model, data, privacy, book.account(dataset), loss=loss, rng=rng, on_step=on_step)
@@ -83,7 +90,8 @@ def fit_on(
     with Trainer(model, per_row(loss), plan, rng=source) as trainer:
         account.require(plan.step, privacy.steps, purpose=PURPOSE, details=plan.details(), plan=identifier)
         rows = Rows(data)
-        checks.warn_of_delta(account.budget.delta, len(rows))
+        rows.check_finite()
+        checks.warn_of_rows(account.budget.delta, len(rows))
         trainer.run(rows, account, privacy.steps, purpose=PURPOSE, plan_id=identifier, on_step=on_step)
     account.commit(learner.digest(TorchLearner(model).parameters()), purpose=PURPOSE, plan=identifier)
     return Fitted(
@@ -97,11 +105,5 @@ def fit_on(
 
 
 def require_extra() -> None:
-    """Say what to install where torch or Opacus is missing. Raises `UsageError`."""
-    try:
-        import opacus  # noqa: F401
-        import torch  # noqa: F401
-    except ModuleNotFoundError as missing:
-        raise UsageError(
-            f"private training needs {missing.name}: pip install 'silo-privacy[dp]' (torch, Opacus, dp-accounting)"
-        ) from None
+    """Say what to install where torch or Opacus is missing. Raises `ParameterError`."""
+    need("private training", "dp", "torch", "opacus", "dp_accounting")

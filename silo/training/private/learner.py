@@ -64,7 +64,8 @@ class PrivateLearner:
     def fit(self, data: Any, *, epochs: int, learning_rate: float) -> float:
         """One round's steps, whatever `epochs` says. Returns the declared weight."""
         rows = Rows(data)
-        checks.warn_of_delta(self.account.budget.delta, len(rows))
+        rows.check_finite()
+        checks.warn_of_rows(self.account.budget.delta, len(rows))
         with Trainer(
             self._model,
             self._loss,

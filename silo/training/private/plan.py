@@ -113,8 +113,14 @@ class DPSGD:
     def plan(self, account: Account | None = None) -> Plan:
         """What all steps cost; with an account also what is left there. Nothing is written or drawn.
 
-        For a target, the least noise (to three digits) whose filtered cost keeps it. Raises `ParameterError`.
+        For a target, the least noise (to three digits) whose filtered cost keeps it. Raises `ParameterError`, also for
+        a target at another delta than the account's, where two epsilons could not be compared.
         """
+        if account is not None and self.delta is not None and self.delta != account.budget.delta:
+            raise ParameterError(
+                f"the target is at delta {self.delta:g}, and the budget of {account.dataset} counts at "
+                f"{account.budget.delta:g}: take the budget's"
+            )
         sigma = self.noise_multiplier
         if sigma is None:
             sigma = self._least_sigma(Budget(self.epsilon or 0.0, self.delta or 0.0))

@@ -24,6 +24,8 @@ Losses = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 ROWS: Final = 3
 SEED: Final = 5
 _TOLERANCE: Final = 1e-3
+_BLANK_NUMBERS: Final = 1 << 22
+"""Of an output that stands in for the model's while labels are checked; 16 MiB."""
 
 
 def made_up(like: Batch, seed: int = SEED) -> Batch:
@@ -86,6 +88,27 @@ def check_alone(losses: Losses, batch: Batch) -> None:
         raise _mixing()
 
 
+def check_targets(loss: Losses, output: torch.Tensor, targets: torch.Tensor | None) -> None:
+    """Refuse labels that the loss cannot take beside an output of this shape, before a step is charged.
+
+    Raises `ParameterError`.
+    """
+    if targets is None or output.device.type != "cpu":
+        return
+    at_once = max(1, _BLANK_NUMBERS // max(1, output[0].numel()))
+    for at in range(0, len(targets), at_once):
+        part = targets[at : at + at_once]
+        part = part.to(output.dtype) if part.is_floating_point() else part
+        blank = torch.zeros((len(part), *output.shape[1:]), dtype=output.dtype)
+        try:
+            loss(blank, part)
+        except (IndexError, RuntimeError, ValueError) as problem:
+            raise ParameterError(
+                f"the loss cannot take a label among rows {at} to {at + len(part) - 1} ({_said(problem)}): for "
+                "cross-entropy labels are whole numbers from 0 to the number of outputs less 1"
+            ) from None
+
+
 def clip_below(rows: Sequence[Sequence[torch.Tensor]]) -> float:
     """A clip that all rows exceed, so that every norm counts; 0 when no row has a gradient."""
     return 0.5 * min((norm for row in rows if (norm := _norm(row)) > 0), default=0.0)
@@ -125,10 +148,14 @@ def attempt(work: Callable[[], Any]) -> Any:
     except ParameterError:
         raise
     except Exception as problem:
-        text = " ".join(str(problem).split())[:300]
         raise ParameterError(
-            f"the model or its loss fails on made-up rows of the same shapes ({type(problem).__name__}: {text})"
+            f"the model or its loss fails on made-up rows of the same shapes and types ({_said(problem)}): "
+            "cross-entropy takes int64 labels, other losses floats in the shape of the output"
         ) from None
+
+
+def _said(problem: Exception) -> str:
+    return f"{type(problem).__name__}: {' '.join(str(problem).split())[:300].rstrip('. ')}"
 
 
 def _close(one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]) -> bool:

@@ -37,8 +37,21 @@ class Rows:
     def __len__(self) -> int:
         return len(self._tensors[0]) if self._tensors is not None else len(self._dataset)  # type: ignore[arg-type]
 
+    def check_finite(self) -> None:
+        """Refuse NaN and infinity where the rows are at hand: such a row would count as nothing, unseen.
+
+        Raises `ParameterError`.
+        """
+        for name, part in zip("xy", self._tensors or (), strict=False):
+            _check_finite(name, part)
+
+    @property
+    def targets(self) -> torch.Tensor | None:
+        """All y, where they are at hand without reading a data set."""
+        return self._tensors[1] if self._tensors is not None else None
+
     def like(self) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Rows whose shapes and types are those of all; None where there are no rows."""
+        """A row whose shapes and types are those of all; None where there are no rows."""
         return self.take(np.zeros(1, np.int64)) if len(self) else None
 
     def take(self, indices: npt.NDArray[np.int64]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,6 +66,17 @@ class Rows:
         if len(parts) != 2 or not all(isinstance(part, torch.Tensor) for part in parts):
             raise ParameterError("a data set gives pairs (x, y) of numbers or tensors")
         return parts[0], parts[1]
+
+
+def _check_finite(name: str, part: torch.Tensor) -> None:
+    if not (part.is_floating_point() or part.is_complex()):
+        return
+    bad = torch.nonzero(~torch.isfinite(part).reshape(len(part), -1).all(dim=1))
+    if len(bad):
+        raise ParameterError(
+            f"{name} is not finite in {len(bad)} of {len(part)} rows, row {int(bad[0])} first: fill or leave out what "
+            "is missing before training"
+        )
 
 
 def _tensor(part: Any) -> torch.Tensor:

@@ -125,6 +125,7 @@ class Trainer:
                 )
                 self.model.eval()
                 rehearsal.attempt(lambda: rehearsal.check_alone(self._losses, (x, y)))
+                rehearsal.attempt(lambda: self._check_targets(x, rows.targets))
                 rehearsal.keep_all(self.model)
                 self._wrapped.enable_hooks()
                 clip = rehearsal.clip_below(own)
@@ -142,6 +143,12 @@ class Trainer:
             self._forget()
             checks.restore(self.model, before)
         self.rehearsed = True
+
+    def _check_targets(self, x: torch.Tensor, targets: torch.Tensor | None) -> None:
+        with torch.no_grad():
+            output = self._wrapped(x.to(self._dtype) if x.is_floating_point() else x)
+            if isinstance(output, torch.Tensor):
+                rehearsal.check_targets(self.loss, output, targets)
 
     def _losses(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         x, y = (part.to(self._dtype) if part.is_floating_point() else part for part in (x, y))

@@ -244,6 +244,18 @@ def test_what_is_no_ledger(tmp_path: Path, garbage: bytes) -> None:
         Ledger.open(path)
 
 
+def test_a_ledger_that_was_taken_away_is_not_begun_anew(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.db"
+    Ledger.open(path).close()
+    kept = path.read_bytes()
+    path.unlink()
+    with pytest.raises(LedgerError, match=r"is gone, and its key is there: put the newest ledger back"):
+        Ledger.open(path)
+    assert not path.exists()
+    path.write_bytes(kept)
+    Ledger.open(path).close()
+
+
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(LedgerError, match="No such file"):
         Ledger.open(tmp_path / "absent" / "ledger.db")

@@ -113,7 +113,7 @@ def test_unlike_starts_are_named() -> None:
             model.load({"weight": np.ones(5), "bias": np.zeros(1)})
         silo.train(session, model, own, algorithm=silo.FedAvg(2))
 
-    with pytest.raises(OutOfStep, match=r"cyd brings another model than .*same seed"):
+    with pytest.raises(OutOfStep, match=r"unlike models \(cyd against .*torch.manual_seed"):
         simulate(NAMES, party, rows())
 
 

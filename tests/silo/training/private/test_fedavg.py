@@ -12,8 +12,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("opacus")
 
 import silo  # noqa: E402
-from silo.errors import UsageError  # noqa: E402
+from silo.errors import ParameterError, UsageError  # noqa: E402
 from silo.privacy.errors import NotCovered, PrivacyBudgetExceeded  # noqa: E402
+from silo.protocols.errors import TooFewParties  # noqa: E402
 from silo.session import Session  # noqa: E402
 
 NAMES = ("ada", "bob", "cyd")
@@ -80,6 +81,72 @@ def test_what_does_not_fit_is_refused_before_a_row_is_read() -> None:
 
     for kinds in silo.simulate(NAMES, party, budget=silo.Budget(1.0, 1e-3)).values():
         assert kinds == ["ledger", "open", "refuse"]
+
+
+def test_nobody_pays_while_a_member_is_refused() -> None:
+    def party(session: Session, own: Any) -> Any:
+        assert session.policy is not None
+        try:
+            train(session, own, plan())
+        except (PrivacyBudgetExceeded, TooFewParties) as problem:
+            return type(problem), session.policy.account.epsilon()
+        raise AssertionError("it trained")
+
+    budgets = dict.fromkeys(NAMES, silo.Budget(6.0, 1e-3)) | {"cyd": silo.Budget(0.5, 1e-3)}
+    found = silo.simulate(NAMES, party, INPUTS, rows=100, clip=8.0, budget=budgets)
+    assert found["cyd"] == (PrivacyBudgetExceeded, 0.0)
+    assert found["ada"] == found["bob"] == (TooFewParties, 0.0)
+
+
+def test_a_simulation_raises_the_error_of_the_member_that_was_refused() -> None:
+    budgets = dict.fromkeys(NAMES, silo.Budget(6.0, 1e-3)) | {"cyd": silo.Budget(0.5, 1e-3)}
+    with pytest.raises(PrivacyBudgetExceeded) as raised:
+        silo.simulate(
+            NAMES,
+            lambda session, own: train(session, own, plan()),
+            INPUTS,
+            rows=100,
+            clip=8.0,
+            budget=budgets,
+        )
+    assert raised.value.__notes__ == ["raised by party cyd"]
+
+
+def test_a_member_that_leaves_costs_the_others_one_round() -> None:
+    """A round that failed is paid for; the next one is not begun before the roll call finds enough members."""
+
+    class Leaves(Exception):
+        pass
+
+    def party(session: Session, own: Any) -> Any:
+        assert session.policy is not None
+
+        def gone(report: Any) -> None:
+            raise Leaves
+
+        model = copy.deepcopy(START)
+        with pytest.raises((Leaves, TooFewParties)):
+            silo.train(
+                session,
+                model,
+                own,
+                algorithm=silo.FedAvg(4),
+                privacy=plan(),
+                on_round=gone if session.me == "cyd" else None,
+            )
+        book = session.policy.account.ledger
+        return [record.fields()["kind"] for record in book.records()].count("reserve")
+
+    found = silo.simulate(NAMES, party, INPUTS, rows=100, clip=8.0, budget=silo.Budget(6.0, 1e-3))
+    assert found == {"ada": 2, "bob": 2, "cyd": 1}
+
+
+def test_epochs_mean_nothing_here_and_are_refused() -> None:
+    def party(session: Session, own: Any) -> Any:
+        silo.train(session, copy.deepcopy(START), own, algorithm=silo.FedAvg(4, epochs=5), privacy=plan())
+
+    with pytest.raises(ParameterError, match="leave epochs out"):
+        silo.simulate(NAMES, party, INPUTS, rows=100, clip=8.0, budget=silo.Budget(6.0, 1e-3))
 
 
 def test_without_a_policy_there_is_nothing_to_pay_with() -> None:

@@ -114,3 +114,53 @@ def test_an_interruption_is_paid_for_what_ran(tmp_path: Path) -> None:
 def test_a_delta_of_one_over_the_rows_is_warned_of(tmp_path: Path) -> None:
     with book(tmp_path, 8.0, 1 / 40) as ledger, pytest.warns(DeltaTooLarge, match="agree on a smaller one"):
         silo.fit_private(nn.Linear(8, 3), DATA, privacy=plan(noise_multiplier=2.0), ledger=ledger)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ((torch.full((40, 8), torch.nan), DATA[1]), "x is not finite in 40 of 40 rows, row 0 first"),
+        (
+            (torch.cat([DATA[0][:39], torch.full((1, 8), torch.inf)]), DATA[1]),
+            "row 39 first: fill or leave out",
+        ),
+        ((DATA[0], torch.cat([DATA[1][:30], torch.full((10,), 3)])), "cannot take a label .*Target 3 is out"),
+        ((DATA[0], DATA[1].float()), "int64 labels"),
+    ],
+)
+def test_rows_that_cannot_be_used_are_refused_before_anything_is_charged(
+    tmp_path: Path, data: Any, said: str
+) -> None:
+    with book(tmp_path) as ledger:
+        with pytest.raises(ParameterError, match=said):
+            silo.fit_private(nn.Linear(8, 3), data, privacy=plan(noise_multiplier=4.0), ledger=ledger)
+        assert "reserve" not in kinds(ledger)
+
+
+def test_a_target_at_another_delta_than_the_budget_is_refused(tmp_path: Path) -> None:
+    privacy = plan(noise_multiplier=None, epsilon=1.0, delta=1e-6)
+    with (
+        book(tmp_path) as ledger,
+        pytest.raises(ParameterError, match=r"target is at delta 1e-06.* at 1e-05"),
+    ):
+        privacy.plan(ledger.account())
+
+
+def test_a_ledger_that_is_not_there_is_not_made_by_training(tmp_path: Path) -> None:
+    for absent in (tmp_path / "typo.db", str(tmp_path / "typo.db")):
+        with pytest.raises(ParameterError, match=r"there is no ledger .*typo.db: open a budget first"):
+            silo.fit_private(nn.Linear(8, 3), DATA, privacy=plan(), ledger=absent)
+    nothing: Any = None
+    with pytest.raises(ParameterError, match="not a NoneType"):
+        silo.fit_private(nn.Linear(8, 3), DATA, privacy=plan(), ledger=nothing)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_which_data_set_is_meant_is_said(tmp_path: Path) -> None:
+    with silo.Ledger.open(tmp_path / "ledger.db") as ledger:
+        with pytest.raises(ParameterError, match="no budget is open"):
+            silo.fit_private(nn.Linear(8, 3), DATA, privacy=plan(), ledger=ledger)
+        for name in ("ward", "clinic"):
+            ledger.add(name, silo.Budget(8.0, 1e-5))
+        with pytest.raises(ParameterError, match=r"several data sets \(ward, clinic\)"):
+            silo.fit_private(nn.Linear(8, 3), DATA, privacy=plan(), ledger=ledger)

@@ -15,7 +15,7 @@ from torch import nn  # noqa: E402
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset  # noqa: E402
 
 from silo.errors import ParameterError  # noqa: E402
-from silo.training.private.checks import DeltaTooLarge, warn_of_delta  # noqa: E402
+from silo.training.private.checks import DeltaTooLarge, NoRows, warn_of_rows  # noqa: E402
 from tests.silo.training.private.fake import FakeAccount, clipped_sum, fit, flat, plan  # noqa: E402
 
 MODES = ("hooks", "ghost")
@@ -302,6 +302,7 @@ def test_sound_layers_pass(layers: Any, rows: Any, mode: str) -> None:
 
 def test_delta_is_held_against_the_rows_here_only() -> None:
     with pytest.warns(DeltaTooLarge, match="1 / rows = 0.05"):
-        warn_of_delta(0.05, 20)
-    warn_of_delta(0.049, 20)
-    warn_of_delta(0.5, 0)
+        warn_of_rows(0.05, 20)
+    warn_of_rows(0.049, 20)
+    with pytest.warns(NoRows, match="noise alone"):
+        warn_of_rows(0.5, 0)
