@@ -25,6 +25,7 @@ from silo.crypto.rng import Rng
 from silo.crypto.secret import Secret
 from silo.crypto.shamir import Share
 from silo.protocols import codec
+from silo.protocols.cohort import Survivors, Vote, Votes, count_votes
 from silo.protocols.errors import (
     InconsistentSets,
     MalformedMessage,
@@ -50,11 +51,8 @@ from silo.protocols.secagg.messages import (
     Reveals,
     Sealed,
     Shares,
-    Survivors,
     Unmasking,
     Upload,
-    Vote,
-    Votes,
 )
 from silo.protocols.secagg.survivors import Agreed
 from silo.protocols.secagg.vector import Total
@@ -254,7 +252,7 @@ class Voting(Once):
     def unmask(self, message: Votes) -> tuple[Finishing, Unmasking]:
         """Give, for each neighbour, the share of its seed (it survived) or of its key (it did not)."""
         self._fresh()
-        survival.count_votes(self.context, self.agreed, message)
+        count_votes(self.context, self.agreed.digest, self.agreed.names, message)
         alive = self.agreed.names
         seeds = tuple(Revealed(n, s.to_bytes()) for n, (s, _) in sorted(self.shares.items()) if n in alive)
         lost = tuple(

@@ -11,7 +11,8 @@ from silo.crypto.errors import ParameterError
 from silo.crypto.keys import AgreementKey, derive, require_public
 from silo.crypto.secret import Secret
 from silo.protocols.errors import InconsistentSets, TooFewParties, UnexpectedMessage
-from silo.protocols.secagg.context import Context, by_name
+from silo.protocols.rounds import by_name
+from silo.protocols.secagg.context import Context
 from silo.protocols.secagg.messages import Advertise, Directory
 
 

@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from silo.crypto.errors import refuse_pickle
 from silo.protocols.codec import AtMostParties, Bytes32, Bytes33, Frames, Message, Name, Short
-from silo.protocols.envelope import Receipt
 
 
 class Advertise(Message, frozen=True):
@@ -75,24 +74,6 @@ class Upload(Message, frozen=True):
     """Member to aggregator. The masked head and vector."""
 
     payload: memoryview
-
-
-class Survivors(Message, frozen=True):
-    """Aggregator to all. Who uploaded, each with the signed digest of its upload."""
-
-    uploads: Annotated[tuple[Receipt, ...], AtMostParties]
-
-
-class Vote(Message, frozen=True):
-    """Member to all. Signs the digest of directory, survivors and uploads: once a round, on one set."""
-
-    survivors: Bytes32
-
-
-class Votes(Message, frozen=True):
-    """Aggregator to all. A quorum of signed votes on one set."""
-
-    votes: Frames
 
 
 class Revealed(Message, frozen=True):

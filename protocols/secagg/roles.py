@@ -5,10 +5,11 @@ from __future__ import annotations
 from silo.crypto.masking import Plain
 from silo.crypto.rng import Rng
 from silo.protocols.codec import Message
+from silo.protocols.cohort import Survivors, Votes
 from silo.protocols.envelope import OVERHEAD
 from silo.protocols.secagg import client, server
 from silo.protocols.secagg.context import Context
-from silo.protocols.secagg.messages import Delivery, Directory, Result, Reveals, Survivors, Votes
+from silo.protocols.secagg.messages import Delivery, Directory, Result, Reveals
 from silo.protocols.secagg.vector import Total
 from silo.protocols.step import Inbox, Outgoing, Role, Step, Wait
 

@@ -11,19 +11,17 @@ grow with the number of parties; it belongs to `CollectingUploads` and moves on 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 from silo.crypto.errors import ParameterError
-from silo.protocols.codec import Message
+from silo.protocols.cohort import Survivors, Vote, Votes
+from silo.protocols.collecting import SMALL, Collecting
 from silo.protocols.envelope import OVERHEAD, Opened, read_header
 from silo.protocols.errors import (
     InconsistentSets,
     MalformedMessage,
-    ReplayedMessage,
-    TooFewParties,
     UnexpectedMessage,
 )
-from silo.protocols.once import Once
 from silo.protocols.secagg import directory as keys
 from silo.protocols.secagg import drawing, recovery
 from silo.protocols.secagg import survivors as survival
@@ -39,81 +37,17 @@ from silo.protocols.secagg.messages import (
     Reveals,
     Sealed,
     Shares,
-    Survivors,
     Unmasking,
     Upload,
-    Vote,
-    Votes,
 )
 from silo.protocols.secagg.survivors import Agreed
 from silo.protocols.secagg.vector import Accumulator
-from silo.protocols.step import Wait
 
-SMALL = OVERHEAD + 4096
 _PACKAGE = 512
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Collecting(Once):
-    """What all the aggregator's states share: who is waited for, and what has come."""
-
-    context: Context
-    expected: frozenset[str]
-    inbox: dict[str, Opened[Any]] = field(default_factory=dict)
-
-    name: ClassVar[str] = ""
-    kinds: ClassVar[tuple[type[Message], ...]] = ()
-
-    @property
-    def limit(self) -> int:
-        return SMALL
-
-    @property
-    def enough(self) -> int:
-        return self.context.parameters.fewest
-
-    @property
-    def waits(self) -> Wait:
-        """What the driver needs to know."""
-        return Wait(self.name, self.kinds, self.expected, self.enough, self.limit, self.accept)
-
-    def accept(self, opened: Opened[Any]) -> None:
-        """Take one message in. Raises `ProtocolViolation` and changes nothing."""
-        self._fresh()
-        if opened.sender not in self.expected or not isinstance(opened.message, self.kinds):
-            raise UnexpectedMessage(
-                f"nothing of this kind was asked for in the step {self.name}",
-                culprits=(opened.sender,),
-                round=self.context.round,
-                found=type(opened.message).__name__,
-            )
-        if opened.sender in self.inbox:
-            raise ReplayedMessage(
-                f"a second answer to the step {self.name}",
-                culprits=(opened.sender,),
-                round=self.context.round,
-            )
-        self.check(opened)
-        self.inbox[opened.sender] = opened
-
-    def check(self, opened: Opened[Any]) -> None:
-        """Check the message's content."""
-
-    def _close(self) -> None:
-        self._fresh()
-        if len(self.inbox) < self.enough:
-            raise TooFewParties(
-                self.enough, sorted(self.inbox), self.name, sorted(self.expected - self.inbox.keys())
-            )
-        self._spend()
-
-    @property
-    def _frames(self) -> tuple[bytes, ...]:
-        return tuple(bytes(self.inbox[name].frame) for name in sorted(self.inbox))
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class CollectingKeys(Collecting):
+class CollectingKeys(Collecting[Context]):
     """Waits for the advertisements (U1)."""
 
     name = "the key directory"
@@ -140,7 +74,7 @@ class CollectingKeys(Collecting):
 
 
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
-class CollectingReveals(Collecting):
+class CollectingReveals(Collecting[Context]):
     """k-regular graph: waits for every opening; one that is missing ends the round before any upload."""
 
     directory: Advertised
@@ -164,7 +98,7 @@ class CollectingReveals(Collecting):
 
 
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
-class CollectingShares(Collecting):
+class CollectingShares(Collecting[Context]):
     """Waits for the share packages (U2)."""
 
     directory: Advertised
@@ -208,7 +142,7 @@ class CollectingShares(Collecting):
 
 
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
-class CollectingUploads(Collecting):
+class CollectingUploads(Collecting[Context]):
     """Waits for the masked vectors (U3) and adds them as they come."""
 
     directory: Advertised
@@ -264,7 +198,7 @@ class CollectingUploads(Collecting):
 
 
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
-class CollectingVotes(Collecting):
+class CollectingVotes(Collecting[Context]):
     """Waits for the signatures on the survivors (U4)."""
 
     directory: Advertised
@@ -298,7 +232,7 @@ class CollectingVotes(Collecting):
 
 
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
-class CollectingSharesBack(Collecting):
+class CollectingSharesBack(Collecting[Context]):
     """Waits for the shares that unmask the sum (U5)."""
 
     directory: Advertised

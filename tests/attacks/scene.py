@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from silo.protocols.codec import Message
+from silo.protocols.cohort import Vote
 from silo.protocols.envelope import Opened, Receipt, seal
 from silo.protocols.errors import ProtocolViolation
 from silo.protocols.secagg import client, server
 from silo.protocols.secagg.context import Context
-from silo.protocols.secagg.messages import Upload, Vote
+from silo.protocols.secagg.messages import Upload
 from tests.protocols.secagg.federation import RELAY, Federation, expected
 
 STAGES = ("directory", "reveals", "delivery", "survivors", "votes", "result", "end")

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from silo.protocols.cohort import Votes
 from silo.protocols.envelope import open_frame
 from silo.protocols.errors import ProtocolViolation, ReplayedMessage, UnexpectedMessage
-from silo.protocols.secagg.messages import Directory, Reveals, Votes
+from silo.protocols.secagg.messages import Directory, Reveals
 from tests.attacks.scene import Scene, m
 from tests.protocols.secagg.federation import KINDS, RELAY, Federation
 

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from silo.crypto.errors import StateReused
+from silo.protocols.cohort import Survivors, Vote, Votes
 from silo.protocols.errors import (
     BadSignature,
     InconsistentSets,
@@ -14,7 +15,7 @@ from silo.protocols.errors import (
     UnexpectedMessage,
 )
 from silo.protocols.secagg import survivors
-from silo.protocols.secagg.messages import Survivors, Unmasking, Upload, Vote, Votes
+from silo.protocols.secagg.messages import Unmasking, Upload
 from tests.attacks.scene import Scene, m
 from tests.protocols.secagg.federation import RELAY, Federation
 

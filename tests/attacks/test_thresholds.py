@@ -9,11 +9,12 @@ import pytest
 
 from silo.crypto.errors import ParameterError
 from silo.protocols.codec import MAX_PARTIES
+from silo.protocols.cohort import Survivors, Votes
 from silo.protocols.errors import TooFewParties
 from silo.protocols.roster import Roster
 from silo.protocols.secagg import client
 from silo.protocols.secagg.context import Context, bitmap, named
-from silo.protocols.secagg.messages import Directory, Survivors, Votes
+from silo.protocols.secagg.messages import Directory
 from silo.protocols.secagg.parameters import Parameters
 from tests.attacks.scene import Scene, m
 from tests.protocols.secagg.federation import Federation

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from silo.crypto.errors import ParameterError
+from silo.protocols.cohort import Survivors, Votes
 from silo.protocols.errors import InconsistentSets, TooFewParties
 from silo.protocols.secagg import drawing, graph, survivors
-from silo.protocols.secagg.messages import Delivery, Survivors, Votes
+from silo.protocols.secagg.messages import Delivery
 from tests.attacks.relay_math import Spoils
 from tests.attacks.scene import Scene, m
 from tests.protocols.secagg.federation import RELAY, Federation, expected

@@ -11,17 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from silo.protocols import codec, control, envelope, private, rollcall
+from silo.protocols import codec, cohort, control, envelope, private, rollcall
 from silo.protocols.codec import MAX_PARTIES, Message
+from silo.protocols.cohort import Vote
 from silo.protocols.errors import MalformedMessage
 from silo.protocols.secagg import messages
-from silo.protocols.secagg.messages import Directory, Revealed, Sealed, Shares, Unmasking, Upload, Vote
+from silo.protocols.secagg.messages import Directory, Revealed, Sealed, Shares, Unmasking, Upload
 
 pack = msgspec.msgpack.encode
 
 
 def every_kind() -> list[type[Message]]:
-    modules = (messages, control, envelope, private, rollcall)
+    modules = (messages, cohort, control, envelope, private, rollcall)
     found = {
         kind
         for module in modules

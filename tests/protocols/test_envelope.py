@@ -14,6 +14,7 @@ from silo.crypto.rng import InsecureSeededRng
 from silo.crypto.signing import SigningKey
 from silo.protocols import envelope
 from silo.protocols.codec import Message
+from silo.protocols.cohort import Vote
 from silo.protocols.control import Abort
 from silo.protocols.envelope import EVERYBODY, Bearings, Header, Receipt, open_frame, seal
 from silo.protocols.errors import (
@@ -23,7 +24,7 @@ from silo.protocols.errors import (
     ReplayedMessage,
     UnexpectedMessage,
 )
-from silo.protocols.secagg.messages import Upload, Vote
+from silo.protocols.secagg.messages import Upload
 
 HERE = Bearings("masking", b"p" * 32, b"s" * 32, 7)
 KEYS = {name: SigningKey.generate(rng=InsecureSeededRng(i)) for i, name in enumerate(("ann", "bob"))}

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from silo.protocols.cohort import Vote
 from silo.protocols.control import Abort, Lost
 from silo.protocols.envelope import Opened, Receipt
 from silo.protocols.errors import ProtocolAborted, ProtocolViolation, TooFewParties
 from silo.protocols.secagg import roles
-from silo.protocols.secagg.messages import Vote
 from silo.protocols.step import Outgoing, Step, Wait
 from tests.protocols.secagg.federation import RELAY, Federation, expected
 

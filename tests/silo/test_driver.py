@@ -13,6 +13,7 @@ import pytest
 from silo.crypto.rng import InsecureSeededRng
 from silo.crypto.signing import SigningKey
 from silo.driver import Drive, Left, RelayRestarted, Seat, Watch
+from silo.protocols.cohort import Vote
 from silo.protocols.control import Abort
 from silo.protocols.envelope import Bearings, Opened
 from silo.protocols.errors import (
@@ -24,7 +25,6 @@ from silo.protocols.errors import (
     UnexpectedMessage,
 )
 from silo.protocols.secagg import roles
-from silo.protocols.secagg.messages import Vote
 from silo.protocols.step import Outgoing, Step, Wait
 from silo.transport.base import Delivery, Patience
 from silo.transport.memory import Hub

@@ -12,10 +12,11 @@ import numpy as np
 
 from silo.crypto.errors import StateReused
 from silo.protocols.codec import Message
+from silo.protocols.cohort import Survivors, Votes
 from silo.protocols.envelope import EVERYBODY, Opened, open_frame
 from silo.protocols.errors import ProtocolAborted, ProtocolViolation, TooFewParties
 from silo.protocols.secagg import client, server
-from silo.protocols.secagg.messages import Delivery, Directory, Result, Survivors, Upload, Votes
+from silo.protocols.secagg.messages import Delivery, Directory, Result, Upload
 from tests.protocols.secagg.federation import KINDS, RELAY, Federation
 
 STEPS = ("advertise", "reveal", "share", "upload", "vote", "unmask", "result")

@@ -13,6 +13,7 @@ from silo.crypto.masking import Plain
 from silo.crypto.ring import Exact, Ring
 from silo.crypto.rng import InsecureSeededRng
 from silo.crypto.signing import SigningKey
+from silo.protocols import cohort
 from silo.protocols.codec import Message
 from silo.protocols.envelope import EVERYBODY, Opened, open_frame, seal
 from silo.protocols.roster import Roster
@@ -23,7 +24,11 @@ from silo.protocols.secagg.vector import Total
 
 RELAY = "relay"
 STEPS = ("advertise", "reveal", "share", "upload", "vote", "unmask")
-KINDS = {k.__name__: k for k in vars(messages).values() if isinstance(k, type) and issubclass(k, Message)}
+KINDS = {
+    kind.__name__: kind
+    for kind in (*vars(messages).values(), *vars(cohort).values())
+    if isinstance(kind, type) and issubclass(kind, Message)
+}
 
 
 @dataclass
