@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from silo.protocols.secagg.vector import Total
+from silo.protocols.total import Total
 
 _LARGEST: Final = 4 * 1024 * 1024
 

@@ -36,9 +36,8 @@ from silo.protocols import rollcall
 from silo.protocols.envelope import EVERYBODY, OVERHEAD, Opened, open_frame
 from silo.protocols.errors import InconsistentSets, ProtocolAborted, ProtocolViolation
 from silo.protocols.rollcall import Begin, Present, Term
-from silo.protocols.secagg.parameters import MAX_WEIGHT, WEIGHT_UNIT
-from silo.protocols.secagg.vector import Total
 from silo.protocols.step import Outgoing, Step, Wait
+from silo.protocols.total import MAX_WEIGHT, WEIGHT_UNIT, Total
 from silo.results import Results
 from silo.values import Layout
 

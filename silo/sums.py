@@ -10,8 +10,8 @@ from silo.crypto.errors import ParameterError
 from silo.crypto.masking import Plain
 from silo.crypto.rng import Rng
 from silo.protocols.secagg import roles as secagg
-from silo.protocols.secagg.vector import Total
 from silo.protocols.step import Role
+from silo.protocols.total import Total
 
 MemberRole = Role[tuple[Total | None, frozenset[str]]]
 AggregatorRole = Role[frozenset[str]]

@@ -55,7 +55,7 @@ from silo.protocols.secagg.messages import (
     Upload,
 )
 from silo.protocols.secagg.survivors import Agreed
-from silo.protocols.secagg.vector import Total
+from silo.protocols.total import Total
 
 
 @dataclass(frozen=True, repr=False, eq=False)

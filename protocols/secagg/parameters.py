@@ -15,12 +15,7 @@ from silo.crypto import labels
 from silo.crypto.errors import ParameterError
 from silo.crypto.ring import Ring
 from silo.protocols.codec import MAX_PARTIES
-
-HEAD_WORDS = 3
-"""Words of 64 bits in front of every vector: a canary of 1, the weight, the count of saturated values."""
-WEIGHT_UNIT = 2**20
-"""Weights travel as integer multiples of 2^-20, so whole numbers are exact."""
-MAX_WEIGHT = 2.0**31
+from silo.protocols.total import HEAD_WORDS
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from silo.protocols.envelope import OVERHEAD
 from silo.protocols.secagg import client, server
 from silo.protocols.secagg.context import Context
 from silo.protocols.secagg.messages import Delivery, Directory, Result, Reveals
-from silo.protocols.secagg.vector import Total
 from silo.protocols.step import Inbox, Outgoing, Role, Step, Wait
+from silo.protocols.total import Total
 
 PUBLIC = "public"
 SHARES = "end-to-end encrypted"

@@ -7,11 +7,8 @@ starts behind it. The head's words live in Z_2^64, the body's in Z_2^b.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from silo.crypto import masking, packing, prg
 from silo.crypto.errors import ParameterError
@@ -19,20 +16,11 @@ from silo.crypto.masking import Plain, Seeds
 from silo.crypto.rng import Rng
 from silo.crypto.secret import Secret
 from silo.protocols.envelope import Buffer
-from silo.protocols.secagg.parameters import HEAD_WORDS, MAX_WEIGHT, WEIGHT_UNIT, Parameters
+from silo.protocols.secagg.parameters import Parameters
+from silo.protocols.total import HEAD_WORDS, MAX_WEIGHT, WEIGHT_UNIT, Total
 
 HEAD_BYTES = 8 * HEAD_WORDS
 _HEAD = np.dtype("<u8")
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Total:
-    """The sum over the survivors: ring words, the sum of weights, how many values were clipped."""
-
-    words: npt.NDArray[Any]
-    weight: float
-    saturated: int
-    survivors: tuple[str, ...]
 
 
 def body_start(parameters: Parameters) -> int:

@@ -15,7 +15,7 @@ from silo.crypto.rng import InsecureSeededRng
 from silo.protocols.secagg import client
 from silo.protocols.secagg import directory as keys
 from silo.protocols.secagg.messages import Unmasking
-from silo.protocols.secagg.parameters import WEIGHT_UNIT
+from silo.protocols.total import WEIGHT_UNIT
 from tests.protocols.secagg.federation import RELAY, Federation
 
 LENGTH = 64

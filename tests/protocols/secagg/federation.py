@@ -20,7 +20,7 @@ from silo.protocols.roster import Roster
 from silo.protocols.secagg import client, messages, server
 from silo.protocols.secagg.context import Context
 from silo.protocols.secagg.parameters import Parameters
-from silo.protocols.secagg.vector import Total
+from silo.protocols.total import Total
 
 RELAY = "relay"
 STEPS = ("advertise", "reveal", "share", "upload", "vote", "unmask")
