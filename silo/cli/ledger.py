@@ -70,7 +70,7 @@ def open_(path: str, dataset: str, as_json: bool, **options: Any) -> None:
             unit=options["unit"],
             parent=options["parent"],
             relation=options["relation"] or "",
-            content=_commitment(options["content"]) if options["content"] else b"",
+            content=book.commitment(options["content"]) if options["content"] else b"",
         )
         account = book.add(dataset, Budget(options["epsilon"], options["delta"]), description)
         head = str(book.head)
@@ -188,13 +188,17 @@ def witness(path: str, as_json: bool) -> None:
 
     verified = verify(_file(path))
     signed = [str(one) for _, one in sorted(verified.books.witnessed.items())]
-    shown = [str(one) for _, one in sorted(verified.books.seen.items())]
+    shown = [str(one) for _, heads in sorted(verified.books.heads.items()) for one in heads]
     if as_json:
         output.emit_json({"head": str(verified.sealed), "witnessed": signed, "seen": shown})
         return
     click.echo(f"the head of this ledger, for others to keep:\n{verified.sealed}\n")
     click.echo("signed by partners:" if signed else "no partner has signed a head of this ledger yet")
     for line in signed:
+        click.echo(line)
+    if shown:
+        click.echo("\nheads of partners' ledgers that were seen here, for whoever audits them:")
+    for line in shown:
         click.echo(line)
 
 
@@ -253,12 +257,6 @@ def _verified(path: str, card: str | None, witnesses: tuple[str, ...], partners:
     cards = [Card.load(one) for one in partners]
     key = Card.load(card).key if card else None
     return verify(_file(path), key=key, witnesses=witnesses, cards={one.name: one.key for one in cards})
-
-
-def _commitment(path: str) -> bytes:
-    from silo.privacy.content import commitment
-
-    return commitment(Path(path))
 
 
 def _json(path: str) -> dict[str, Any]:

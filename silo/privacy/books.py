@@ -11,16 +11,17 @@ one on those it descends from and on those that share its units:
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from silo.card import check_name
 from silo.errors import ParameterError
 from silo.privacy import events, record
 from silo.privacy.budget import Budget, Spent
 from silo.privacy.dataset import NEIGHBOURING, DataSet, cost, describe_from
-from silo.privacy.errors import LedgerCorrupt, PrivacyBudgetExceeded
+from silo.privacy.errors import LedgerCorrupt, NotCovered, PrivacyBudgetExceeded
 from silo.privacy.events import Event
 from silo.privacy.head import Head, SealedHead, Witnessed
 
@@ -62,8 +63,15 @@ class Books:
     """The newest record that is not itself a witness."""
     witnessed: dict[str, Witnessed] = field(default_factory=dict)
     """The highest head of this ledger that each partner countersigned."""
-    seen: dict[str, SealedHead] = field(default_factory=dict)
-    """The highest head that each partner showed."""
+    heads: dict[str, list[SealedHead]] = field(default_factory=dict)
+    """All heads that each partner showed: where a fork has overtaken them, the older ones prove it."""
+    covered: set[str] = field(default_factory=set)
+    """Reservations that something was released for."""
+
+    @property
+    def seen(self) -> dict[str, SealedHead]:
+        """The highest head that each partner showed."""
+        return {peer: heads[-1] for peer, heads in self.heads.items()}
 
     def apply(self, sequence: int, fields: Mapping[str, Any]) -> None:
         """Take one record's body. Raises `LedgerCorrupt`; a record that breaks a rule changes nothing."""
@@ -208,7 +216,8 @@ class Books:
         self.datasets[name] = DataSet(name, budget, description, sequence)
 
     def check_new(self, name: str, parent: str, content: bytes) -> None:
-        """Raise `ParameterError` for a name, or records, that already have a budget."""
+        """Raise `ParameterError` for a name that is none, or for a name or records that already have a budget."""
+        check_name(name)
         if name in self.datasets:
             have = self.datasets[name].budget
             raise ParameterError(
@@ -223,6 +232,18 @@ class Books:
                     f"these records already have a budget, under the name {other.name}: "
                     "go on with it, or open them as derived from it"
                 )
+
+    def check_charges(self, name: str, charges: Sequence[str], what: str) -> None:
+        """Raise `NotCovered` unless each of these reservations was charged to `name` and paid for nothing yet."""
+        for identifier in charges:
+            one = self.reservations.get(identifier)
+            if one is None or one.dataset != name or not one.charged or identifier in self.covered:
+                raise NotCovered(
+                    f"this {what} of {name} names a charge that the ledger does not hold, or that paid for another "
+                    "release: reserve its noise first"
+                )
+        if not charges or len(set(charges)) != len(charges):
+            raise NotCovered(f"this {what} of {name} names no charge, or one twice: reserve its noise first")
 
     def _apply_reserve(self, sequence: int, fields: Mapping[str, Any]) -> None:
         self._check_frozen(sequence)
@@ -275,11 +296,23 @@ class Books:
         cost(text, count, target.budget.order)
         if count:
             target.events[text] += count
+        if not str(fields["reason"]).strip() or fields["lift"] not in ("yes", "no"):
+            raise LedgerCorrupt(sequence, "adjusts without a reason")
         if fields["lift"] == "yes":
             self.frozen = ""
 
+    def _apply_cover(self, sequence: int, fields: Mapping[str, Any]) -> None:
+        charges = list(fields["reservations"])
+        try:
+            self.check_charges(fields["dataset"], charges, str(fields["purpose"]))
+        except NotCovered:
+            raise LedgerCorrupt(sequence, "releases something for charges that do not cover it") from None
+        self.covered.update(charges)
+
     def _apply_freeze(self, sequence: int, fields: Mapping[str, Any]) -> None:
         self.frozen = str(fields["reason"])
+        if not self.frozen:
+            raise LedgerCorrupt(sequence, "freezes without a reason, which would end a freeze")
 
     def _apply_witness(self, sequence: int, fields: Mapping[str, Any]) -> None:
         for line in fields["countersigned"]:
@@ -290,7 +323,7 @@ class Books:
             if known is None or one.head.sequence > known.head.sequence:
                 self.witnessed[one.witness] = one
         for peer, line in fields["seen"].items():
-            self.seen[str(peer)] = SealedHead.parse(line)
+            self.heads.setdefault(str(peer), []).append(SealedHead.parse(line))
 
     def head(self, sequence: int, digest: bytes) -> Head:
         return Head(self.ledger, sequence, digest)

@@ -56,6 +56,10 @@ def check_texts(texts: Mapping[str, str]) -> None:
     )
     if not whole:
         raise ParameterError(f"details are at most {MAX_ABOUT} short texts, each under a name")
+    if not all(key.isprintable() and value.isprintable() for key, value in texts.items()):
+        raise ParameterError(
+            "what stands on a ledger is one line of printable text, without control characters"
+        )
 
 
 @dataclass

@@ -8,13 +8,12 @@ disk cannot see is that the whole file was replaced by an older copy: partners c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from silo.card import check_name
 from silo.crypto import labels
 from silo.crypto.rng import Rng, SystemRng
 from silo.crypto.signing import SigningKey
@@ -25,6 +24,7 @@ from silo.privacy.account import Account
 from silo.privacy.books import Books
 from silo.privacy.budget import Budget
 from silo.privacy.chain import Append, Chain
+from silo.privacy.content import commitment
 from silo.privacy.dataset import NEIGHBOURING, Description, check_texts
 from silo.privacy.errors import LedgerError, LedgerForked, PrivacyBudgetExceeded
 from silo.privacy.events import Event
@@ -69,7 +69,6 @@ class Ledger:
 
     def add(self, name: str, budget: Budget, description: Description | None = None) -> Account:
         """Open the budget of a data set; it is never raised, lowered or refilled. Raises `ParameterError`."""
-        check_name(name)
         what = description or Description()
         with self._chain.writing() as (books, append):
             books.check_new(name, what.parent, what.content)
@@ -189,15 +188,22 @@ class Ledger:
         with self._chain.writing() as (_, append):
             append("close", reservation=identifier, executed=str(executed))
 
+    def release(self, name: str, purpose: str, charges: Sequence[str]) -> None:
+        """Write down that something leaves for these reservations, each of which pays once. Raises `NotCovered`."""
+        with self._chain.writing() as (books, append):
+            books.check_charges(name, charges, purpose)
+            append("cover", dataset=name, purpose=purpose[:200], reservations=list(charges))
+
     def commit(self, name: str, artefact: bytes, purpose: str, plan: str) -> None:
         """Write down the digest of what was released."""
+        check_texts({"purpose": purpose})
         with self._chain.writing() as (books, append):
             books.dataset(name)
             append("commit", dataset=name, artefact=artefact.hex(), purpose=purpose[:200], plan=plan[:64])
 
     def release_unprotected(self, name: str, purpose: str, details: Mapping[str, str]) -> None:
         """Write down that something was released without differential privacy: epsilon is then infinite."""
-        check_texts(details)
+        check_texts({**details, "purpose": purpose})
         with self._chain.writing() as (books, append):
             books.dataset(name)
             append("release", dataset=name, purpose=purpose[:200], details=dict(details))
@@ -209,6 +215,7 @@ class Ledger:
         """
         if not reason.strip():
             raise ParameterError("an adjustment states its reason")
+        check_texts({"reason": reason})
         with self._chain.writing() as (books, append):
             books.dataset(name)
             append(
@@ -238,6 +245,10 @@ class Ledger:
         """Keep partners' countersignatures of this ledger, and the heads that they showed."""
         with self._chain.writing() as (_, append):
             append("witness", countersigned=countersigned, seen=dict(seen))
+
+    def commitment(self, records: str | Path) -> bytes:
+        """What stands on the ledger for a file of records, so that it gets no second budget; 32 bytes."""
+        return commitment(Path(records), self._key)
 
     def countersign(self, owner: str, head: Head) -> bytes:
         """This owner's word that `owner` showed it this head; 64 bytes."""
@@ -276,7 +287,7 @@ class Ledger:
 def _fields(
     name: str, event: Event, count: int, purpose: str, details: Mapping[str, str], plan: str
 ) -> dict[str, Any]:
-    check_texts(details)
+    check_texts({**details, "purpose": purpose, **({"plan": plan} if plan else {})})
     return {
         "dataset": name,
         "event": events.to_json(event),

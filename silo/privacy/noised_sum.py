@@ -8,7 +8,9 @@ import numpy as np
 
 from silo.crypto.errors import ParameterError
 from silo.crypto.ring import Exact, Ring
+from silo.crypto.rng import Rng
 from silo.errors import NotAllowed, UsageError
+from silo.privacy.generator import described
 from silo.privacy.skellam import Plan, Skellam
 from silo.protocols.rollcall import Term
 
@@ -42,7 +44,7 @@ def sum_records(session: Session, records: Any, noise: Skellam) -> Any:
         raise ParameterError(f"record {row} holds {flat[row, column]} at {column}: fill it or leave it out")
     plan = plan_for(session, noise, flat.shape[1])
     account = session.policy.account
-    with account.reserve(plan.event, purpose=TAG, details=_details(plan, shape)) as reservation:
+    with account.reserve(plan.event, purpose=TAG, details=_details(plan, shape, session.rng)) as reservation:
         words = plan.noised(flat, reservation.token(), rng=session.rng)
         total = session.collect(
             words.reshape(shape),
@@ -62,7 +64,7 @@ def plan_for(session: Session, noise: Skellam, length: int) -> Plan:
     return noise.plan(length=length, rows=session.task.rows, members=members, honest=honest, limit=limit)
 
 
-def _details(plan: Plan, shape: tuple[int, ...]) -> dict[str, str]:
+def _details(plan: Plan, shape: tuple[int, ...], rng: Rng) -> dict[str, str]:
     return {
         "mechanism": "Skellam in the ring of the secure sum",
         "observer": "whoever sees the sum: members, and the relay unless it is blinded",
@@ -70,5 +72,5 @@ def _details(plan: Plan, shape: tuple[int, ...]) -> dict[str, str]:
         "steps per 1": repr(plan.scale),
         "members whose noise counts": str(plan.honest),
         "shape": str(list(shape)),
-        "generator": "AES-128-CTR, seeded by the operating system",
+        "generator": described(rng),
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from silo.charter import Charter, Privacy
 from silo.errors import NotAllowed
@@ -22,8 +22,6 @@ class Policy:
 
     terms: Privacy
     account: Account
-    released: set[str] = field(default_factory=set, compare=False)
-    """Charges that a release has used up in this session."""
 
     @classmethod
     def open(cls, terms: Privacy, ledger: Ledger) -> Policy:
@@ -61,7 +59,7 @@ class Policy:
         A reservation covers one release. Without one the policy refuses, or writes it down.
         """
         if charges:
-            self._cover(what, charges)
+            self.account.ledger.release(self.terms.dataset, what, charges)
             return
         if self.terms.without_noise == "refuse":
             raise NotCovered(
@@ -70,19 +68,3 @@ class Policy:
                 '(silo.standardize with low= and high=), or agree on without_noise = "record"'
             )
         self.account.release_unprotected(what)
-
-    def _cover(self, what: str, charges: Sequence[str]) -> None:
-        with self.account.ledger.reading() as books:
-            known = [books.reservations.get(one) for one in charges]
-        for identifier, one in zip(charges, known, strict=True):
-            if (
-                one is None
-                or one.dataset != self.terms.dataset
-                or not one.charged
-                or identifier in self.released
-            ):
-                raise NotCovered(
-                    f"this {what} of {self.terms.dataset} names a charge that the ledger does not hold, or that "
-                    "paid for another release: reserve its noise first"
-                )
-        self.released.update(charges)

@@ -33,9 +33,20 @@ KINDS: Final = (
     "adjust",
     "freeze",
     "witness",
+    "cover",
 )
 Kind = Literal[
-    "ledger", "open", "reserve", "commit", "close", "refuse", "release", "adjust", "freeze", "witness"
+    "ledger",
+    "open",
+    "reserve",
+    "commit",
+    "close",
+    "refuse",
+    "release",
+    "adjust",
+    "freeze",
+    "witness",
+    "cover",
 ]
 
 
@@ -61,6 +72,9 @@ class Record:
             raise LedgerCorrupt(self.sequence, "is not in the ledger's form")
         if found.get("schema") != str(SCHEMA) or found.get("kind") not in KINDS:
             raise LedgerCorrupt(self.sequence, "is of a kind or version that this Silo does not know")
+        if not _printable(found):
+            # It could move the cursor of whoever reads it on a screen.
+            raise LedgerCorrupt(self.sequence, "holds control characters")
         return found
 
     def check(self, ledger: bytes, previous: bytes) -> None:
@@ -78,6 +92,14 @@ class Record:
             )
         except InvalidSignature:
             raise LedgerCorrupt(self.sequence, "is not signed by the ledger's owner") from None
+
+
+def _printable(thing: object) -> bool:
+    if isinstance(thing, dict):
+        return all(_printable(part) for pair in thing.items() for part in pair)
+    if isinstance(thing, list):
+        return all(map(_printable, thing))
+    return not isinstance(thing, str) or thing.isprintable()
 
 
 def canonical(body: Mapping[str, Any]) -> str:
@@ -100,7 +122,8 @@ def genesis(ledger: bytes) -> bytes:
 
 
 def timestamp(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    """A record's time, to the minute: how long a step took would tell what was in it."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
 def moment(text: str) -> datetime:

@@ -133,7 +133,7 @@ class Plan:
         most = math.floor(self.clip * self.scale) / self.scale - math.sqrt(self.length) / (2 * self.scale)
         norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
         factor = np.minimum(1.0, most / np.maximum(norms, 1e-300)) * (1 - 2.0**-40)
-        steps = np.rint(rows * (factor * self.scale)[:, None])
+        steps = np.rint(rows * (factor * self.scale)[:, None]).astype(np.int64)
         return np.asarray(steps.sum(axis=0), np.int64)
 
 

@@ -31,6 +31,8 @@ from silo.privacy.events import Event
 ORDERS: Final = (*range(2, 65), 80, 96, 128, 192, 256, 512, 1024)
 _MAX_ORDER: Final = 4096
 _EPS: Final = 2.0**-52
+_NO_PRIVACY: Final = 1e6
+"""A pure epsilon beyond this one counts as none at all: its exponentials would overflow to NaN."""
 
 Curve = npt.NDArray[np.float64]
 
@@ -90,7 +92,9 @@ def least_epsilon(divergences: Curve, orders: Sequence[int], delta: float) -> fl
         return math.inf
     a = np.asarray(orders, np.float64)
     found = divergences + np.log1p(-1 / a) - (math.log(delta) + np.log(a)) / (a - 1)
-    return max(0.0, float(found.min()))
+    best = float(found.min())
+    # Of infinities that cancelled nothing is known.
+    return math.inf if math.isnan(best) else max(0.0, best)
 
 
 def curve(event: Event, orders: Sequence[int] = ORDERS) -> Curve:
@@ -161,6 +165,8 @@ def _pure(epsilon: float, a: Curve) -> Curve:
     """
     if epsilon == 0:
         return np.zeros(len(a))
+    if epsilon > _NO_PRIVACY:
+        return np.full(len(a), math.inf)
     if epsilon < 1e-8:
         return np.asarray(a * epsilon * epsilon / 2 * (1 + 4 * _EPS) + math.ulp(0.0))
     log_rest = (

@@ -50,6 +50,10 @@ def check_model(model: nn.Module) -> None:
                 f"{place} keeps running statistics of the rows, which would leave without noise: "
                 "set track_running_stats=False"
             )
+        if type(module).get_extra_state is not nn.Module.get_extra_state:
+            raise ParameterError(
+                f"{place} keeps an extra state, which would leave without noise: make it a constant buffer"
+            )
         if hasattr(module, "autograd_grad_sample_hooks"):
             raise ParameterError("the model is already wrapped by Opacus: give the bare module")
     _check_parameters(model)
@@ -92,6 +96,12 @@ def _check_tied(model: nn.Module) -> None:
         raise ParameterError(
             "a parameter belongs to two layers, whose gradients would be clipped apart: untie them"
         )
+
+
+def check_autocast() -> None:
+    """Refuse to clip and sum in half precision, where the sum exceeds its bound. Raises `ParameterError`."""
+    if torch.is_autocast_enabled("cpu") or torch.is_autocast_enabled("cuda"):
+        raise ParameterError("autocast adds clipped gradients in half precision: train outside of it")
 
 
 def check_data(data: Any) -> None:

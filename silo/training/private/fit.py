@@ -88,7 +88,9 @@ def fit_on(
     plan = privacy.plan(account)
     identifier = source.bytes(8).hex()
     with Trainer(model, per_row(loss), plan, rng=source) as trainer:
-        account.require(plan.step, privacy.steps, purpose=PURPOSE, details=plan.details(), plan=identifier)
+        account.require(
+            plan.step, privacy.steps, purpose=PURPOSE, details=plan.details(rng=source), plan=identifier
+        )
         rows = Rows(data)
         rows.check_finite()
         checks.warn_of_rows(account.budget.delta, len(rows))

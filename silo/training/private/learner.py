@@ -51,12 +51,14 @@ class PrivateLearner:
                 self.plan.step,
                 rounds * self.share,
                 purpose=PURPOSE,
-                details=self.plan.details(),
+                details=self.plan.details(rng=self._rng),
                 plan=self._identifier,
             )
 
     def parameters(self) -> Parameters:
-        return self._plain.parameters()
+        # What a model's state_dict adds by itself had no noise.
+        own = {name for name, _ in (*self._model.named_parameters(), *self._model.named_buffers())}
+        return {name: value for name, value in self._plain.parameters().items() if name in own}
 
     def load(self, parameters: Mapping[str, npt.NDArray[Any]]) -> None:
         self._plain.load(parameters)

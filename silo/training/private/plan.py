@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Final, Literal
 
+from silo.crypto.rng import Rng
 from silo.errors import ParameterError
 from silo.privacy import events
 from silo.privacy.account import Account
@@ -15,6 +16,7 @@ from silo.privacy.accountants.rdp import ORDERS
 from silo.privacy.budget import MAX_EPSILON, Budget, Spent
 from silo.privacy.dataset import cost
 from silo.privacy.events import Event
+from silo.privacy.generator import described
 
 if TYPE_CHECKING:
     import torch
@@ -211,8 +213,8 @@ class Plan:
         spent = self.account.ledger.books.spent(self.account.dataset)
         return spent.plus(cost(events.dumps(self.step), self.privacy.steps, budget.order))
 
-    def details(self) -> dict[str, str]:
-        """What the ledger keeps beside the event."""
+    def details(self, *, rng: Rng) -> dict[str, str]:
+        """What the ledger keeps beside the event; `rng` is where its noise comes from."""
         privacy = self.privacy
         return {
             "mechanism": "DP-SGD",
@@ -223,7 +225,7 @@ class Plan:
             "normaliser L": repr(privacy.lot),
             "sampling assumption": "Poisson, by the cryptographic generator",
             "parameters": "declared before any output",
-            "generator": "AES-128-CTR, seeded by the operating system",
+            "generator": described(rng),
             "observer": "whoever sees the model after every step",
         }
 

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from silo.errors import ParameterError
 
@@ -24,6 +25,10 @@ Losses = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 ROWS: Final = 3
 SEED: Final = 5
 _TOLERANCE: Final = 1e-3
+_DROPOUTS: Final = frozenset(
+    getattr(nn.functional, name)
+    for name in ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
+)
 _BLANK_NUMBERS: Final = 1 << 22
 """Of an output that stands in for the model's while labels are checked; 16 MiB."""
 
@@ -52,9 +57,27 @@ def exact(device: torch.device) -> AbstractContextManager[Any]:
     return torch.backends.cudnn.flags(allow_tf32=False) if device.type == "cuda" else nullcontext()
 
 
-def row_gradients(losses: Losses, batch: Batch, trained: Sequence[torch.Tensor]) -> list[list[torch.Tensor]]:
+class _Undropped(TorchFunctionMode):
+    """Inside, dropout by function leaves everything as it is; `keep_all` does the same for modules."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if func in _DROPOUTS:
+            return args[0] if args else given["input"]
+        if func is nn.functional.scaled_dot_product_attention:
+            args, given = (*args[:4], *((0.0, *args[5:]) if len(args) > 4 else ())), {**given}
+            if "dropout_p" in given:
+                given["dropout_p"] = 0.0
+        return func(*args, **given)
+
+
+def row_gradients(
+    losses: Losses, batch: Batch, trained: Sequence[torch.Tensor], *, seed: int = SEED
+) -> list[list[torch.Tensor]]:
     """Each row's gradient by torch itself; a parameter that a row does not touch has zeros."""
-    torch.manual_seed(SEED)
+    torch.manual_seed(seed)
     values = losses(*batch)
     found = [torch.autograd.grad(value, trained, retain_graph=True, allow_unused=True) for value in values]
     rows = [
@@ -77,13 +100,24 @@ def check_apart(
     moved = row_gradients(losses, (beside[0], beside[1]), trained)
     if not _close(own[0], moved[0]):
         raise _mixing()
+    with _Undropped():
+        together = row_gradients(losses, batch, trained)
+        again = row_gradients(losses, batch, trained, seed=SEED + 1)
+        if not all(map(_close, together, again)):
+            return own  # it draws numbers of its own, which fall differently on each place
+        # Each row by itself, at the first place: neither the rows before it nor its place may count.
+        for row, mine in enumerate(together):
+            alone = row_gradients(losses, (batch[0][row : row + 1], batch[1][row : row + 1]), trained)
+            if not _close(mine, alone[0]):
+                raise _mixing()
     return own
 
 
 def check_alone(losses: Losses, batch: Batch) -> None:
     """Refuse a loss of one row that depends on how many rows there are. Raises `ParameterError`."""
     with torch.no_grad():
-        together, alone = losses(*batch)[:1], losses(batch[0][:1], batch[1][:1])
+        together = losses(*batch)
+        alone = torch.cat([losses(batch[0][i : i + 1], batch[1][i : i + 1]) for i in range(len(together))])
     if not torch.allclose(together, alone, rtol=_TOLERANCE, atol=1e-5, equal_nan=True):
         raise _mixing()
 
@@ -169,6 +203,7 @@ def _norm(pieces: Sequence[torch.Tensor]) -> float:
 
 def _mixing() -> ParameterError:
     return ParameterError(
-        "a row's loss depends on the other rows of its batch, so no row's gradient is its own: normalise within "
+        "a row's loss depends on the other rows of its batch or on its place among them, so no row's gradient is its "
+        "own: normalise within "
         "a row, let rows be the first axis (batch_first=True), and do not average the loss over rows"
     )

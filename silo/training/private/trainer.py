@@ -17,7 +17,7 @@ from silo.training.private.loss import Loss
 from silo.training.private.optimizer import GhostOptimizer, PrivateOptimizer
 from silo.training.private.plan import Plan
 from silo.training.private.rows import Rows
-from silo.training.private.seeding import unforeseeable
+from silo.training.private.seeding import reseed, unforeseeable
 from silo.training.private.wrapping import forget_batch, unwrap, wrap
 
 _RATE = 0.1
@@ -40,6 +40,7 @@ class Trainer:
         rehearsed: bool = False,
     ) -> None:
         checks.check_model(model)
+        checks.check_autocast()
         privacy = plan.privacy
         self.model, self.loss, self.plan, self._rng, self.rehearsed = model, loss, plan, rng, rehearsed
         self._ghost = privacy.mode == "ghost"
@@ -72,7 +73,7 @@ class Trainer:
         on_step: Callable[[int], None] = lambda _: None,
     ) -> tuple[str, ...]:
         """So many steps, reserved in chunks; what a chunk did not use is given back. Returns the reservations."""
-        done, details = 0, self.plan.details()
+        done, details = 0, self.plan.details(rng=self._rng)
         charges: list[str] = []
         with unforeseeable(self._rng):
             self.rehearse(rows)
@@ -95,7 +96,9 @@ class Trainer:
         most = self.plan.privacy.physical_batch
         try:
             for at in range(0, len(indices), most):
-                self._gradients(*rows.take(indices[at : at + most]))
+                batch = rows.take(indices[at : at + most])
+                reseed(self._rng)  # a data set may have set a seed of its own
+                self._gradients(*batch)
             if self._buffers:
                 checks.check_constants(self.model, self._constants, self._buffers)
             self.optimizer.private_step(token())

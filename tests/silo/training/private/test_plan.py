@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import silo
+from silo.crypto.rng import SystemRng
 from silo.errors import ParameterError
 from silo.privacy import events
 from silo.privacy.accountants.pld import PLD
@@ -68,8 +69,8 @@ def test_what_is_not_sound_in_opacus_has_no_word_here(unsound: str) -> None:
 def test_numbers_of_numpy_become_plain() -> None:
     one = plan(sampling=np.float64(0.05), steps=np.int64(100), clip=np.float32(1))
     assert one == plan()
-    assert one.plan().details()["sampling q"] == "0.05"
-    assert one.plan().details()["steps T"] == "100"
+    assert one.plan().details(rng=SystemRng())["sampling q"] == "0.05"
+    assert one.plan().details(rng=SystemRng())["steps T"] == "100"
 
 
 def test_the_cost_is_known_before_anything_runs() -> None:
