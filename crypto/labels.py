@@ -41,6 +41,15 @@ LEDGER_SIGNATURE: Final = _ROOT + b"ledger-signature"
 LEDGER_HEAD: Final = _ROOT + b"ledger-head"
 LEDGER_WITNESS: Final = _ROOT + b"ledger-witness"
 LEDGER_CONTENT: Final = _ROOT + b"ledger-content"
+SUM_KEY: Final = _ROOT + b"sum-key"
+SUM_KEY_FILE: Final = _ROOT + b"sum-key-file"
+SUM_RELEASE: Final = _ROOT + b"he-sum/release"
+JOINT_COMMITMENT: Final = _ROOT + b"he-sum/joint-commitment"
+JOINT_SEED: Final = _ROOT + b"he-sum/joint-seed"
+JOINT_PLEDGE: Final = _ROOT + b"he-sum/joint-pledge"
+JOINT_PART: Final = _ROOT + b"he-sum/joint-part"
+JOINT_SHARE: Final = _ROOT + b"he-sum/joint-share"
+CKKS_KEY: Final = _ROOT + b"ckks/key"
 
 
 def bind(label: bytes, *parts: bytes | int | str) -> bytes:
