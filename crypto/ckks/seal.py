@@ -1,4 +1,4 @@
-"""The only file that calls TenSEAL: its bindings have no types, and speak through files.
+"""All calls of SEAL, through TenSEAL's bindings, which have no types and speak through files.
 
 Coefficients are NumPy arrays of uint64 in SEAL's order (evaluated at the roots of X^N + 1), secret or public as
 their caller knows. SEAL draws all randomness itself, from the operating system, per key and per ciphertext.

@@ -66,7 +66,7 @@ class Version:
 
 def body(saved: bytes) -> bytes | None:
     """The body of something saved, or None where Zstandard did compress it."""
-    kind = saved[4]
+    _, _, _, _, kind, _, _ = _HEADER.unpack_from(saved)
     frame = saved[_HEADER.size :]
     if kind == _UNCOMPRESSED:
         return frame

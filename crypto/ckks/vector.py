@@ -45,8 +45,8 @@ def encrypt(words: npt.NDArray[Any], public: PublicKey, bits: int, *, rng: Rng) 
     with Scratch() as scratch:
         key = seal.encryptor(public.words, scratch)
         for ciphertext, values in zip(out, places, strict=True):
-            seal.encrypt(key, _slots(values, layout), layout.scale, scratch, ciphertext)
-    return _bytes(out)
+            seal.encrypt(key, to_slots(values, layout), layout.scale, scratch, ciphertext)
+    return to_bytes(out)
 
 
 @final
@@ -78,7 +78,7 @@ class Sum:
         """The encrypted sum. Raises `ParameterError` where nothing was added."""
         if not self.summands:
             raise ParameterError("the sum has no summand yet: add at least one")
-        return bytes(_bytes(self._total))
+        return bytes(to_bytes(self._total))
 
 
 def decrypt(
@@ -186,7 +186,8 @@ def _add_offsets(ciphertexts: Words, layout: Layout, times: int) -> None:
         add_mod(part, constant, modulus)
 
 
-def _slots(values: npt.NDArray[np.float64], layout: Layout) -> list[complex]:
+def to_slots(values: npt.NDArray[np.float64], layout: Layout) -> list[complex]:
+    """The slots of one ciphertext, as SEAL takes them."""
     centred = values - layout.offset
     _turn(centred)
     slots: list[complex] = centred.view(np.complex128).tolist()
@@ -198,7 +199,8 @@ def _turn(values: npt.NDArray[np.float64]) -> None:
     np.negative(values[..., 3::4], out=values[..., 3::4])
 
 
-def _bytes(words: Words) -> memoryview:
+def to_bytes(words: Words) -> memoryview:
+    """View coefficients as the bytes that travel."""
     return words.astype("<u8", copy=False).reshape(-1).view(np.uint8).data
 
 
