@@ -1,30 +1,32 @@
-"""Bytes to and from SEAL, which reads and writes only files that have a name.
+"""Bytes to and from SEAL, whose bindings read and write only files that have a name.
 
-On Linux the file is anonymous memory and never reaches a disk. Elsewhere it is a temporary file that only its
-owner can read and that is removed when the work is done; a secret key passes through it.
+The file is anonymous memory (memfd_create), which has a name in /proc and never reaches a disk: secret keys pass
+through it. Only Linux has it.
 """
 
 from __future__ import annotations
 
 import os
-import tempfile
+import sys
 from types import TracebackType
 from typing import final
+
+from silo.crypto.errors import ParameterError
 
 
 @final
 class Scratch:
-    """One named file for one thread."""
+    """Memory with a file's name, for one thread. Raises `ParameterError` on a system that has none."""
 
-    __slots__ = ("_descriptor", "_named", "path")
+    __slots__ = ("_descriptor", "path")
 
     def __init__(self) -> None:
-        self._named = not hasattr(os, "memfd_create")
-        if self._named:
-            self._descriptor, self.path = tempfile.mkstemp()
-        else:
-            self._descriptor = os.memfd_create("silo")
-            self.path = f"/proc/self/fd/{self._descriptor}"
+        if sys.platform != "linux":
+            raise ParameterError(
+                "sums under CKKS work on Linux alone, where keys need not touch a disk: choose another sum"
+            )
+        self._descriptor = os.memfd_create("silo")
+        self.path = f"/proc/self/fd/{self._descriptor}"
 
     def __enter__(self) -> Scratch:
         return self
@@ -33,8 +35,6 @@ class Scratch:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.close(self._descriptor)
-        if self._named:
-            os.unlink(self.path)
 
     def read(self) -> bytes:
         """What was written last."""
@@ -48,4 +48,4 @@ class Scratch:
         wanted = sum(len(part) for part in parts)
         written = os.writev(self._descriptor, parts)
         if written != wanted:
-            raise OSError(f"{written} of {wanted} bytes were written to memory")
+            raise ParameterError(f"only {written} of {wanted} bytes found room in memory: free some")

@@ -11,7 +11,7 @@ from silo.crypto.ckks import seal
 from silo.crypto.ckks.keys import PrivateKey
 from silo.crypto.ckks.parameters import CKKS_4096, Layout
 from silo.crypto.ckks.vector import Sum, decrypt, encrypt, payload_bytes
-from silo.crypto.errors import ParameterError
+from silo.crypto.errors import DecryptionFailed, ParameterError
 from silo.crypto.ring import Ring
 from silo.crypto.rng import InsecureSeededRng
 
@@ -135,23 +135,21 @@ def test_the_payload_of_a_sender_is_not_changed(private: PrivateKey) -> None:
     assert bytes(payload) == before
 
 
-def test_without_anonymous_memory_a_file_does_and_is_removed(
-    private: PrivateKey, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+def test_without_anonymous_memory_nothing_touches_a_disk(
+    private: PrivateKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr(os, "memfd_create", raising=False)
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    seen: list[int] = []
-    reading = seal.Scratch.read
+    monkeypatch.setattr("sys.platform", "darwin")
+    with pytest.raises(ParameterError, match="Linux alone"):
+        encrypt(words_of(32, 10, 1, 3), private.public, 32, rng=RNG)
 
-    def read(scratch: seal.Scratch) -> bytes:
-        seen.extend(entry.stat().st_mode & 0o777 for entry in tmp_path.iterdir())
-        return reading(scratch)
 
-    monkeypatch.setattr(seal.Scratch, "read", read)
+def test_no_descriptor_is_left_open(private: PrivateKey) -> None:
+    before = len(os.listdir("/proc/self/fd"))
     vector = words_of(32, 10, 1, 3)
-    assert np.array_equal(decrypt(sealed(private, [vector], 32), private, 10, 32, summands=1), vector)
-    assert set(seen) == {0o600}
-    assert list(tmp_path.iterdir()) == []
+    decrypt(sealed(private, [vector], 32), private, 10, 32, summands=1)
+    with pytest.raises(DecryptionFailed):
+        decrypt(sealed(private, [vector], 32), private, 10, 32, summands=2)
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_what_zstandard_does_compress_is_read_word_by_word(
