@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from silo.agreement import Round, session_id
 from silo.charter import Charter
 from silo.crypto.errors import SiloError
+from silo.crypto.rng import SystemRng
 from silo.driver import Drive, Seat, Watch
 from silo.protocols import rollcall
 from silo.protocols.control import Abort, Lost
@@ -158,7 +159,9 @@ class Aggregator:
             round_ = Round(self.charter, self.session, self.last_round, said)
             if round_.sums:
                 drive = Drive(self.seat, round_.bearings(), self.charter.keys)
-                survivors = tuple(sorted(drive.run(aggregator_role(round_, threads=self.threads))))
+                survivors = tuple(
+                    sorted(drive.run(aggregator_role(round_, rng=SystemRng(), threads=self.threads)))
+                )
                 self._tell(drive, set(drive.lost), None)
         except SiloError as ended:
             problem = ended

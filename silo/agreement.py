@@ -12,6 +12,8 @@ from silo.crypto.errors import ParameterError
 from silo.crypto.ring import Ring
 from silo.protocols.envelope import Bearings
 from silo.protocols.errors import TooFewParties
+from silo.protocols.he_sum import parameters as he_sum
+from silo.protocols.he_sum.context import Context as HeContext
 from silo.protocols.rollcall import Present, Term
 from silo.protocols.roster import Roster
 from silo.protocols.secagg.context import Context
@@ -50,32 +52,70 @@ class Round:
 
     def bearings(self) -> Bearings:
         """Where this round's messages belong."""
-        return Bearings(self.charter.sum.protocol, self.parameters().digest(), self.session, self.number)
+        digest = (self.masked() if self.charter.sum.protocol == "masking" else self.encrypted()).digest()
+        return Bearings(self.charter.sum.protocol, digest, self.session, self.number)
 
-    def parameters(self) -> Parameters:
-        """The sum's parameters: the charter's, and the length that the members agreed on."""
-        terms = self.charter.sum
+    @property
+    def length(self) -> int:
+        """The number of ring words that the members agreed on. Raises `ParameterError` beyond the charter's bytes."""
         words = length(self.agreed.terms)
         most = max(task.bytes for task in self.charter.tasks)
-        if words * Ring.of(terms.bits).wire_bytes > most:
+        if words * Ring.of(self.charter.sum.bits).wire_bytes > most:
             raise ParameterError(f"{words} values are more than the {most} bytes that the charter allows")
+        return words
+
+    def encrypted(self) -> he_sum.Parameters:
+        """The parameters of a homomorphic sum."""
+        terms, charter = self.charter.sum, self.charter
+        return he_sum.Parameters(
+            protocol=terms.protocol,
+            parties=len(charter.names),
+            threshold=terms.threshold,
+            minimum_cohort=terms.minimum_cohort,
+            colluders=terms.colluders,
+            bits=terms.bits,
+            length=self.length,
+            holder=terms.key_holder,
+            key=bytes.fromhex(terms.key.removeprefix("sha256:")),
+            receivers=tuple(name for name in charter.names if charter.receives(name)),
+            binding=self.binding(),
+        )
+
+    def masked(self) -> Parameters:
+        """The parameters of the masked sum: the charter's, and the length that the members agreed on."""
+        terms = self.charter.sum
         return Parameters(
             parties=len(self.charter.names),
             threshold=terms.threshold,
             minimum_cohort=terms.minimum_cohort,
             colluders=terms.colluders,
             bits=terms.bits,
-            length=words,
+            length=self.length,
             blinded=terms.blinded,
             degree=terms.degree,
             binding=self.binding(),
         )
 
-    def context(self) -> Context:
+    def masking(self) -> Context:
         """The masked sum's context. Raises `TooFewParties` or `ParameterError`."""
-        parameters = self.parameters()
+        parameters = self.masked()
         self.check_present(parameters.fewest)
         return Context(self.session, self.number, self.roster, self.charter.relay.name, parameters)
+
+    def encryption(self) -> HeContext:
+        """A homomorphic sum's context. Raises `TooFewParties` or `ParameterError`."""
+        parameters = self.encrypted()
+        self.check_present(parameters.fewest)
+        if parameters.holder and parameters.holder not in self.presents:
+            raise TooFewParties(
+                parameters.fewest,
+                sorted(self.presents),
+                "the roll call, with the key holder,",
+                [parameters.holder],
+            )
+        channels = {name: one.channel for name, one in self.presents.items()}
+        relay = self.charter.relay.name
+        return HeContext(self.session, self.number, self.roster, relay, parameters, channels)
 
     def check_present(self, needed: int) -> None:
         """Raise `TooFewParties` unless so many members are here."""

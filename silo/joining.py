@@ -22,6 +22,7 @@ from silo.privacy.ledger import Ledger
 from silo.privacy.policy import Policy
 from silo.results import Results
 from silo.session import Session
+from silo.sum_key import SumKey
 from silo.transport.base import Endpoint, Patience
 
 if TYPE_CHECKING:
@@ -136,6 +137,7 @@ def open_session(
         outbox=outbox,
         results=Results(home / "results" / f"{charter.digest.hex()[:16]}-{task.name}"),
         policy=policy,
+        sum_key=SumKey.of_charter(charter, identity),
         threads=threads or min(4, os.cpu_count() or 1),
     )
 

@@ -27,7 +27,7 @@ from silo.crypto import labels, signing
 from silo.errors import InvalidSignature, OutboxCorrupt, ParameterError
 from silo.identity import Identity
 
-PROTECTIONS: Final = ("masked", "end-to-end encrypted", "public", "signed", "transport")
+PROTECTIONS: Final = ("masked", "encrypted", "end-to-end encrypted", "public", "signed", "transport")
 """`transport` stands for what the link itself adds: login, frame headers, acknowledgements."""
 LINK: Final = "link"
 """The kind of entries that account for the link's own bytes, so that the sum equals the wire."""

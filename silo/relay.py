@@ -17,6 +17,7 @@ from silo.errors import NotAllowed
 from silo.identity import Identity
 from silo.joining import listen, patience
 from silo.protocols.envelope import Opened
+from silo.protocols.he_sum import messages
 from silo.protocols.secagg.messages import Upload
 
 
@@ -120,13 +121,13 @@ class Relay:
 
 
 class _Recorder:
-    """Keeps every masked vector as it came: what the relay saw, for the demo and for auditors."""
+    """Keeps every masked or encrypted vector as it came: what the relay saw, for the demo and for auditors."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
 
     def __call__(self, round: int, opened: Opened[Any]) -> None:
-        if isinstance(opened.message, Upload):
+        if isinstance(opened.message, Upload | messages.Upload):
             path = self.folder / f"{round:06d}-{opened.sender}.upload"
             path.write_bytes(opened.message.payload)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from silo import sums, updates, values
+from silo import encoding, sums, updates, values
 from silo.agreement import LENGTH, Round, session_id
 from silo.caps import Caps
 from silo.charter import Charter, Task
@@ -24,10 +24,9 @@ from silo.crypto import masking
 from silo.crypto.errors import ParameterError, SiloError
 from silo.crypto.keys import AgreementKey
 from silo.crypto.masking import Plain
-from silo.crypto.ring import Exact, FixedPoint, Ring, ValueOutOfRange
+from silo.crypto.ring import FixedPoint, ValueOutOfRange
 from silo.crypto.rng import Rng, SystemRng
 from silo.driver import Drive, Seat
-from silo.errors import NotAllowed
 from silo.identity import Identity
 from silo.journal import Journal
 from silo.outbox import LINK, Outbox
@@ -37,8 +36,9 @@ from silo.protocols.envelope import EVERYBODY, OVERHEAD, Opened, open_frame
 from silo.protocols.errors import InconsistentSets, ProtocolAborted, ProtocolViolation
 from silo.protocols.rollcall import Begin, Present, Term
 from silo.protocols.step import Outgoing, Step, Wait
-from silo.protocols.total import MAX_WEIGHT, WEIGHT_UNIT, Total
+from silo.protocols.total import Total
 from silo.results import Results
+from silo.sum_key import SumKey
 from silo.values import Layout
 
 if TYPE_CHECKING:
@@ -85,6 +85,7 @@ class Session:
         outbox: Outbox,
         results: Results | None = None,
         policy: Policy | None = None,
+        sum_key: SumKey | None = None,
         rng: Rng | None = None,
         threads: int = 1,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -96,6 +97,7 @@ class Session:
         self.outbox = outbox
         self.results = results
         self.policy = policy
+        self._sum_key = sum_key
         self.position = 0
         self.saturated = 0
         self.last: Outcome | None = None
@@ -225,11 +227,13 @@ class Session:
         layout, parts = values.flatten(value, keep_counters=average)
         if weight is not None and layout.kind == "integer":
             layout, parts = replace(layout, kind="float"), tuple(part.astype(np.float64) for part in parts)
-        encoder, heaviest = self._encoder(layout, weight is not None, clip)
+        encoder, heaviest = encoding.choose(
+            self.charter, self.task, layout, weighted=weight is not None, clip=clip
+        )
         plain = Plain(
             parts,
             encoder,
-            weight=1.0 if weight is None else self._weight(weight, heaviest),
+            weight=1.0 if weight is None else encoding.rounded_weight(weight, heaviest),
             saturate=self.charter.sum.overflow == "saturate",
         )
         self._check_values(plain, layout)
@@ -237,7 +241,9 @@ class Session:
         spent = updates.tag(self._identity, self.charter.digest, Plain(source, encoder)) if source else digest
         # What carries a state is trained step by step, with checkpoints of its own.
         kept = None if state else self.results
-        asked = f"{tag} {layout.terms()} {_describe(encoder, weight is not None)} {plain.weight}"
+        asked = (
+            f"{tag} {layout.terms()} {encoding.describe(encoder, weighted=weight is not None)} {plain.weight}"
+        )
         total = kept.get(self.position, asked, digest) if kept else None
         number, present = 0, total.survivors if total else ()
         if total is None:
@@ -249,11 +255,11 @@ class Session:
                 Term("task", self.task.name),
                 Term("protocol", self.charter.sum.protocol),
                 *layout.terms(),
-                Term("encoding", _describe(encoder, weight is not None)),
+                Term("encoding", encoding.describe(encoder, weighted=weight is not None)),
                 *terms,
             )
             while True:
-                self.check_leaving(layout.length * Ring.of(self.charter.sum.bits).wire_bytes, rounds=1)
+                self.check_leaving(encoding.coming(self.charter, layout.length), rounds=1)
                 round_ = self.roll_call(tag, said, state)
                 if (compare or _all_alike)(round_):
                     break
@@ -275,7 +281,8 @@ class Session:
         return layout.restore(np.divide(decoded, total.weight))
 
     def _run(self, round_: Round, plain: Plain, digest: bytes) -> Total:
-        context = round_.context()
+        protocol = sums.of(self.charter.sum.protocol)
+        context = protocol.place(round_)
         if self.charter.sum.changed_cohort == "refuse":
             # A quorum of the others can go on over this member's veto, so the update must not leave at all.
             self.journal.check_cohort(digest, tuple(round_.presents))
@@ -291,9 +298,8 @@ class Session:
                 self.journal.check_cohort(digest, sorted(step.over))
 
         seat.once = once
-        role = sums.of(self.charter.sum.protocol).member(
-            round_, self.me, plain, rng=self._rng, threads=self._threads
-        )
+        own = sums.Own(self.me, self.channel_key, self._sum_key)
+        role = protocol.member(round_, own, plain, rng=self._rng, threads=self._threads)
         total, survivors = Drive(seat, context.bearings, keys).run(role)
         names = tuple(sorted(survivors))
         self.journal.settle(round_.session, round_.number, names)
@@ -303,25 +309,6 @@ class Session:
                 f"the charter gives {self.me} no results: ask for it under [results] in a new charter"
             )
         return total
-
-    def _encoder(
-        self, layout: Layout, weighted: bool, clip: float | None
-    ) -> tuple[FixedPoint | Exact, float]:
-        terms, ring, parties = self.charter.sum, Ring.of(self.charter.sum.bits), len(self.charter.names)
-        if layout.kind == "integer":
-            return Exact(ring, parties), 1.0
-        limit = terms.clip if clip is None else float(clip)
-        if not 0 < limit <= terms.clip:
-            raise NotAllowed("a clip beyond the charter's", terms.clip, clip)
-        heaviest = float(min(self.task.rows, MAX_WEIGHT)) if weighted else 1.0
-        return FixedPoint(ring, limit, parties, heaviest), heaviest
-
-    def _weight(self, weight: float, heaviest: float) -> float:
-        if not np.isfinite(weight) or weight < 0:
-            raise ParameterError(f"a weight is a number of at least 0, not {weight}")
-        if weight > heaviest:
-            raise NotAllowed("a weight beyond the task's rows", f"{heaviest:g}", f"{weight:g}")
-        return round(float(weight) * WEIGHT_UNIT) / WEIGHT_UNIT
 
     def _check_values(self, plain: Plain, layout: Layout) -> None:
         """Name the first value that cannot be encoded by its key and place, before anything leaves."""
@@ -389,10 +376,3 @@ class Session:
 def _all_alike(round_: Round) -> bool:
     rollcall.compare(round_.presents)
     return True
-
-
-def _describe(encoder: FixedPoint | Exact, weighted: bool) -> str:
-    if isinstance(encoder, Exact):
-        return f"integers in {encoder.ring.bits} bits"
-    weights = f", weights to {encoder.max_weight:g}" if weighted else ""
-    return f"fixed point in {encoder.ring.bits} bits, |x| <= {encoder.clip!r}{weights}"

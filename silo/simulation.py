@@ -6,11 +6,12 @@ import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from silo.aggregator import Aggregator
-from silo.charter import Charter, Privacy, Relay, SumTerms, Task, Times
+from silo.charter import SUMS, Charter, Privacy, Relay, SumTerms, Task, Times
 from silo.crypto.errors import ParameterError, SiloError
 from silo.crypto.rng import SystemRng
 from silo.driver import Seat
@@ -22,6 +23,7 @@ from silo.privacy.ledger import Ledger
 from silo.privacy.policy import Policy
 from silo.protocols.errors import ProtocolAborted
 from silo.session import Session
+from silo.sum_key import SumKey
 from silo.transport.base import Patience
 from silo.transport.memory import Hub
 
@@ -43,7 +45,8 @@ def simulate(
     """Run `function(session, input)` once per party, each in its own thread; returns each one's result.
 
     `parties` is a number or names; `inputs` one per party (none: `function(session)`). `sum_terms` are those
-    of a charter's [sum], such as clip, bits, blinded; two parties need two_party=silo.TWO_PARTY_WORDS.
+    of a charter's [sum], such as protocol, clip, bits, blinded; two parties need two_party=silo.TWO_PARTY_WORDS.
+    Under paillier and ckks the first party holds the key, or the one named by `key_holder`.
     With a `budget`, for all or by name, each party has a privacy policy and a ledger, which is gone at the end.
     Raises the error of the party that failed first, with its name in a note.
     """
@@ -67,6 +70,8 @@ def simulate(
             for run in runs
         ]
         for run in runs:
+            if charter.sum.key_holder == run.name:
+                run.sum_key = _sum_key(charter.sum.protocol)
             run.connect()
         serving.start()
         for thread in threads:
@@ -85,6 +90,7 @@ class _Party:
     ) -> None:
         self.name, self.charter, self.identity, self.hub = name, charter, identity, hub
         self.patience, self.folder = patience, folder
+        self.sum_key: SumKey | None = None
         self.session: Session | None = None
         self.result: Any = None
         self.error: BaseException | None = None
@@ -99,6 +105,7 @@ class _Party:
             journal=Journal.open(home / "journal.db"),
             outbox=Outbox.open(home / "outbox.db", self.name),
             policy=self._policy(home),
+            sum_key=self.sum_key,
             rng=SystemRng(),
         )
 
@@ -173,7 +180,7 @@ def _agree(
         relay=Relay(identities[_RELAY].card, "wss://localhost:1"),
         members=[identities[name].card for name in names],
         tasks=[Task("simulation", rounds=10**9, rows=rows, bytes=10**15, expires=soon)],
-        sum=SumTerms.for_members(len(names), **sum_terms),
+        sum=SumTerms.for_members(len(names), **_held(names, sum_terms)),
         time=Times(),
         privacy=policies,
         now=now,
@@ -182,3 +189,19 @@ def _agree(
     for name in names:
         charter = charter.sign(identities[name])
     return charter, identities
+
+
+def _held(names: Sequence[str], sum_terms: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in the key of a sum that one member holds."""
+    terms = dict(sum_terms)
+    kind = SUMS.get(str(terms.get("protocol", "masking")))
+    if kind is not None and kind.holder and "key" not in terms:
+        terms.setdefault("key_holder", names[0])
+        terms["key"] = _sum_key(str(terms["protocol"])).digest
+    return terms
+
+
+@lru_cache(maxsize=2)
+def _sum_key(protocol: str) -> SumKey:
+    """One key for all simulations of this process: it protects nobody there."""
+    return SumKey.generate(protocol, rng=SystemRng(), bits=2048)

@@ -7,11 +7,12 @@ from silo.agreement import Round
 from silo.crypto.masking import Plain, Seeds
 from silo.crypto.rng import Rng
 from silo.protocols.envelope import OVERHEAD, Opened
+from silo.protocols.rounds import Place
 from silo.protocols.secagg import vector
 from silo.protocols.secagg.messages import Result, Upload
 from silo.protocols.secagg.vector import Accumulator
 from silo.protocols.step import Outgoing, Step, Wait
-from silo.sums import AggregatorRole, MemberRole
+from silo.sums import AggregatorRole, MemberRole, Own
 
 _NOTHING = "public"
 
@@ -19,8 +20,11 @@ _NOTHING = "public"
 class PlainSum:
     """One message up and one down; the aggregator reads everything."""
 
-    def member(self, round: Round, me: str, plain: Plain, *, rng: Rng, threads: int) -> MemberRole:
-        parameters, relay = round.parameters(), round.charter.relay.name
+    def place(self, round: Round) -> Place:
+        return round.masking()
+
+    def member(self, round: Round, own: Own, plain: Plain, *, rng: Rng, threads: int) -> MemberRole:
+        parameters, relay = round.masked(), round.charter.relay.name
         upload = Upload(vector.mask(plain, parameters, Seeds(), rng=rng, threads=threads))
         limit = OVERHEAD + 64 + parameters.payload_bytes
         wait = Wait("the result", (Result,), frozenset({relay}), 1, limit)
@@ -29,8 +33,8 @@ class PlainSum:
         everybody = frozenset(round.presents)
         return vector.read(payload, parameters, (), everybody, threads=threads), everybody
 
-    def aggregator(self, round: Round, *, threads: int) -> AggregatorRole:
-        parameters, everybody = round.parameters(), frozenset(round.presents)
+    def aggregator(self, round: Round, *, rng: Rng, threads: int) -> AggregatorRole:
+        parameters, everybody = round.masked(), frozenset(round.presents)
         total = Accumulator(parameters)
 
         def accept(opened: Opened[Upload]) -> None:
@@ -46,11 +50,14 @@ class PlainSum:
 class Alternating:
     """Masked rounds and plain ones in turn, by the parity of their number."""
 
-    def member(self, round: Round, me: str, plain: Plain, *, rng: Rng, threads: int) -> MemberRole:
-        return _of(round.number).member(round, me, plain, rng=rng, threads=threads)
+    def place(self, round: Round) -> Place:
+        return round.masking()
 
-    def aggregator(self, round: Round, *, threads: int) -> AggregatorRole:
-        return _of(round.number).aggregator(round, threads=threads)
+    def member(self, round: Round, own: Own, plain: Plain, *, rng: Rng, threads: int) -> MemberRole:
+        return _of(round.number).member(round, own, plain, rng=rng, threads=threads)
+
+    def aggregator(self, round: Round, *, rng: Rng, threads: int) -> AggregatorRole:
+        return _of(round.number).aggregator(round, rng=rng, threads=threads)
 
 
 def masked(number: int) -> bool:

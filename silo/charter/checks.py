@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from silo.card import check_name
-from silo.charter.sums import BITS, SUMS
+from silo.charter.sums import SUMS
 from silo.charter.terms import EVERY_MEMBER, PRIVACY_BITS, TWO_PARTY_WORDS
 from silo.crypto.ring import FixedPoint, Ring
 from silo.errors import CharterError, Expired, ParameterError
@@ -147,7 +147,11 @@ def check_sum(charter: Charter) -> None:
     )
     _require(terms.overflow in ("refuse", "saturate"), 'sum.overflow is "refuse" or "saturate"')
     _require(terms.changed_cohort in ("refuse", "allow"), 'sum.changed_cohort is "refuse" or "allow"')
-    _require(terms.bits in BITS, f"sum.bits = {terms.bits}: choose one of {', '.join(map(str, BITS))}")
+    _require(
+        terms.bits in kind.bits,
+        f"sum.bits = {terms.bits}: choose one of {', '.join(map(str, kind.bits))} for {terms.protocol}",
+    )
+    _check_holder(charter, kind.holder)
     _require(math.isfinite(terms.clip) and terms.clip > 0, f"sum.clip = {terms.clip}: it is a number above 0")
     if n == 2:
         _require(
@@ -179,6 +183,33 @@ def check_sum(charter: Charter) -> None:
         f"{terms.colluders} colluders) to {n}",
     )
     _check_headroom(charter)
+
+
+def _check_holder(charter: Charter, needed: bool) -> None:
+    terms = charter.sum
+    if not needed:
+        _require(
+            not (terms.key_holder or terms.key),
+            f"sum.key_holder and sum.key are for paillier and ckks, and the sum is {terms.protocol}: remove them",
+        )
+        return
+    _require(
+        terms.key_holder != charter.relay.name,
+        f"the relay {charter.relay.name} would hold the key to what it collects: choose a member as key holder",
+    )
+    _require(
+        terms.key_holder in charter.names,
+        f"sum.key_holder is {terms.key_holder[:40]!r}: {terms.protocol} needs a member that holds the key "
+        "(`silo charter key` makes one, `silo charter new --sum-key` names it)",
+    )
+    _require(
+        charter.receives(terms.key_holder),
+        f"{terms.key_holder} holds the key and sees every sum: name it under [results] too",
+    )
+    _require(
+        bool(_DIGEST.fullmatch(terms.key)),
+        'sum.key is the fingerprint of the holder\'s key, "sha256:" and 64 hexadecimal digits',
+    )
 
 
 def _check_graph(n: int, degree: int, threshold: int, blinded: bool, graphs: bool) -> None:

@@ -196,6 +196,8 @@ def _sum(table: _Table) -> SumTerms:
         colluders=table.take("colluders", int),
         changed_cohort=cast(Any, table.take("changed_cohort", str)),
         two_party=table.take("two_party", str, ""),
+        key_holder=table.take("key_holder", str, ""),
+        key=table.take("key", str, ""),
     )
 
 
@@ -273,6 +275,8 @@ def render(charter: Charter) -> str:
         "colluders": terms.colluders,
         "changed_cohort": terms.changed_cohort,
         "two_party": terms.two_party,
+        "key_holder": terms.key_holder,
+        "key": terms.key,
     }
     document["time"] = {
         "reconnect": charter.time.reconnect,

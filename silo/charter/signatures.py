@@ -39,6 +39,8 @@ def canonical(charter: Charter) -> bytes:
             "colluders": terms.colluders,
             "changed_cohort": terms.changed_cohort,
             "two_party": terms.two_party,
+            "key_holder": terms.key_holder,
+            "key": terms.key,
         },
         "time": {"reconnect": time.reconnect, "silence": time.silence, "work": time.work},
         "receivers": sorted(charter.receivers),

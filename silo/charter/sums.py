@@ -20,9 +20,24 @@ class SumKind:
     """None when the protocol has no blinded form."""
     graphs: bool
     """Whether a mask graph of a smaller degree than complete can be chosen."""
+    holder: bool = False
+    """Whether one member holds the key."""
+    bits: tuple[int, ...] = BITS
+    expansion: float = 1.0
+    """Bytes that a member sends per byte of its values, at most, beside a few kilobytes."""
 
 
 _EVERYBODY_ELSE: Final = ("somebody on the network", "who talks to the relay, when, and how many bytes")
+
+_HELD: Final = (
+    ("relay (aggregator)", "who was present, sizes, and ciphertexts that it cannot open"),
+    ("key holder", "the sum and the total weight of those present, and who was in it; no single input"),
+    ("receiver", "the sum and the total weight, and who was in it"),
+    ("other members", "who was present, and the sizes"),
+    ("relay with the key holder", "every single input: these two must not collude"),
+    ("relay with a receiver", "whatever combination of inputs the relay forms: these two must not collude"),
+    _EVERYBODY_ELSE,
+)
 
 SUMS: Final[Mapping[str, SumKind]] = {
     "masking": SumKind(
@@ -50,5 +65,23 @@ SUMS: Final[Mapping[str, SumKind]] = {
             _EVERYBODY_ELSE,
         ),
         graphs=True,
+    ),
+    "paillier": SumKind(_HELD, blinded=None, graphs=False, holder=True, expansion=2.3),
+    "ckks": SumKind(_HELD, blinded=None, graphs=False, holder=True, expansion=8.2),
+    "lattice": SumKind(
+        leakage=(
+            ("relay (aggregator)", "who was present, sizes, and ciphertexts that it cannot open"),
+            ("receiver", "the sum and the total weight, and who was in it"),
+            ("other members", "who was present, sizes, and ciphertexts that they cannot open"),
+            (
+                "relay with {colluders} colluding member(s)",
+                "the sum of the remaining members' inputs, no single one of them",
+            ),
+            _EVERYBODY_ELSE,
+        ),
+        blinded=None,
+        graphs=False,
+        bits=(16, 24, 32),
+        expansion=20.0,
     ),
 }

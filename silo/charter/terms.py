@@ -55,6 +55,10 @@ class SumTerms:
     colluders: int
     changed_cohort: ChangedCohort
     two_party: str
+    key_holder: str = ""
+    """The member that alone can decrypt a sum under paillier or ckks."""
+    key: str = ""
+    """`sha256:` and 64 hex digits: the fingerprint of the holder's public key."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "clip", float(self.clip))
@@ -75,6 +79,8 @@ class SumTerms:
         colluders: int | None = None,
         changed_cohort: ChangedCohort = "refuse",
         two_party: str = "",
+        key_holder: str = "",
+        key: str = "",
     ) -> SumTerms:
         """Fill in what is not given: t = floor(2n/3) + 1, at most n; one colluder (none of two); cohort = t.
 
@@ -101,6 +107,8 @@ class SumTerms:
             colluders,
             changed_cohort,
             two_party,
+            key_holder,
+            key,
         )
 
     @property

@@ -33,6 +33,19 @@ def charter() -> None:
 @click.option("--rounds", default=100, show_default=True, help="Most rounds of the task.")
 @click.option("--rows", default=100_000, show_default=True, help="Most rows of one member.")
 @click.option("--bytes", "size", default=10**10, show_default=True, help="Most bytes that one member sends.")
+@click.option(
+    "--sum",
+    "protocol",
+    type=click.Choice(["masking", "paillier", "ckks", "lattice"]),
+    default="masking",
+    show_default=True,
+    help="How values are added; docs/choosing-a-sum.md compares the four.",
+)
+@click.option(
+    "--sum-key",
+    metavar="MEMBER:sha256:HEX",
+    help="Who holds the key of paillier or ckks: what `silo charter key` printed there.",
+)
 @click.option("--clip", default=1.0, show_default=True, help="Largest absolute value of an entry.")
 @click.option("--bits", default=32, show_default=True, help="Bits of an entry on the wire: 16, 24, 32 or 40.")
 @click.option("--overflow", type=click.Choice(["refuse", "saturate"]), default="refuse", show_default=True)
@@ -79,6 +92,7 @@ def new(name: str, out: str, as_json: bool, **options: Any) -> None:
     from silo.errors import CharterError
     from silo.identity import Identity
     from silo.joining import require_run
+    from silo.sum_key import SumKey
 
     if Path(out).exists():
         raise CharterError(f"{out} is already there: move it away, or name another file with -o")
@@ -90,8 +104,12 @@ def new(name: str, out: str, as_json: bool, **options: Any) -> None:
     if own is not None and own.card not in cards:
         cards.append(own.card)
     given = {"graph": "graph", "threshold": "threshold", "minimum_cohort": "cohort", "colluders": "colluders"}
+    holder, _, key = (options["sum_key"] or "").partition(":")
     terms = SumTerms.for_members(
         len(cards),
+        protocol=options["protocol"],
+        key_holder=holder,
+        key=key,
         blinded=options["blinded"],
         bits=options["bits"],
         clip=options["clip"],
@@ -122,9 +140,46 @@ def new(name: str, out: str, as_json: bool, **options: Any) -> None:
         privacy=[_policy(text, options["without_noise"]) for text in options["policies"]],
     )
     if own is not None:
+        SumKey.of_charter(made, own)  # who signs as key holder has the key
         made = made.sign(own)
     made.save(out)
     _tell(made, out, as_json)
+
+
+@charter.command()
+@click.option("--identity", metavar="DIR", required=True, help="The member that will hold the key.")
+@click.option("--sum", "protocol", type=click.Choice(["paillier", "ckks"]), required=True)
+@click.option(
+    "--bits",
+    type=click.Choice(["2048", "3072", "4096"]),
+    default="3072",
+    show_default=True,
+    help="Of a Paillier key; 3072 is as strong as AES-128.",
+)
+@output.passphrase_options
+@output.json_option
+def key(
+    identity: str,
+    protocol: str,
+    bits: str,
+    passphrase_env: str | None,
+    passphrase_prompt: bool,
+    as_json: bool,
+) -> None:
+    """Make the key of a sum that one member holds, and print how a charter names it."""
+    from silo.crypto.rng import SystemRng
+    from silo.identity import Identity
+    from silo.sum_key import SumKey
+
+    own = Identity.load(identity, output.passphrase(passphrase_env, passphrase_prompt))
+    made = SumKey.generate(protocol, rng=SystemRng(), bits=int(bits))
+    path = made.save(own, rng=SystemRng())
+    if as_json:
+        output.emit_json({"holder": own.name, "protocol": protocol, "key": made.digest, "file": str(path)})
+        return
+    click.echo(f"the key is in {path}: keep it, nobody else can decrypt\n")
+    click.echo("for whoever writes the charter:")
+    click.echo(f"  --sum {protocol} --sum-key {own.name}:{made.digest}")
 
 
 @charter.command()
@@ -145,6 +200,7 @@ def sign(
     from silo.charter import Charter
     from silo.errors import CharterError
     from silo.identity import Identity
+    from silo.sum_key import SumKey
 
     if identity is None and not others:
         raise CharterError("nothing to do: give --identity DIR to sign, or --add FILE to take signatures")
@@ -152,7 +208,9 @@ def sign(
     for other in others:
         agreed = agreed.add_signatures(Charter.read(other))
     if identity is not None:
-        agreed = agreed.sign(Identity.load(identity, output.passphrase(passphrase_env, passphrase_prompt)))
+        own = Identity.load(identity, output.passphrase(passphrase_env, passphrase_prompt))
+        SumKey.of_charter(agreed, own)  # who signs as key holder has the key
+        agreed = agreed.sign(own)
     agreed.save(path)
     _tell(agreed, path, as_json)
 

@@ -16,18 +16,30 @@ from silo.cli import output
     "--data", type=click.Path(), help="Folder of the UCI heart data.  [default: scikit-learn's set]"
 )
 @click.option("--model", type=click.Choice(["logistic", "mlp"]), default="logistic", show_default=True)
+@click.option(
+    "--sum",
+    "protocol",
+    type=click.Choice(["masking", "paillier", "ckks", "lattice"]),
+    default="masking",
+    show_default=True,
+    help="How the relay adds what it cannot read.",
+)
 @click.option("--private", is_flag=True, help="Each hospital has a privacy budget (needs the extra dp).")
 @click.option("--out", type=click.Path(), default="silo-demo", show_default=True, help="Folder to write to.")
 @output.json_option
-def demo(name: str, data: str | None, model: str, private: bool, out: str, as_json: bool) -> None:
+def demo(
+    name: str, data: str | None, model: str, protocol: str, private: bool, out: str, as_json: bool
+) -> None:
     """Four hospitals train one model; the relay adds what they send and learns no single update."""
     from silo.errors import UsageError
 
     if private:
         from silo.demo import private as private_hospitals
 
-        if model != "logistic":
-            raise UsageError("the private demo trains the model logistic: leave --model away")
+        if (model, protocol) != ("logistic", "masking"):
+            raise UsageError(
+                "the private demo trains the model logistic under masks: leave --model and --sum away"
+            )
         folder = Path(out) / f"{name}-private"
         found = private_hospitals.run(
             Path(data) if data else None, folder=folder, tell=_quiet if as_json else _say
@@ -40,7 +52,11 @@ def demo(name: str, data: str | None, model: str, private: bool, out: str, as_js
     from silo.demo import hospitals
 
     results = hospitals.run(
-        Path(data) if data else None, model=model, folder=Path(out) / name, tell=_quiet if as_json else _say
+        Path(data) if data else None,
+        model=model,
+        folder=Path(out) / name,
+        tell=_quiet if as_json else _say,
+        protocol=protocol,
     )
     if as_json:
         output.emit_json(results)
@@ -139,7 +155,7 @@ def _summary(results: dict[str, Any]) -> str:
             "",
             seen,
             f"correlation over {len(saw['masked'])} values: {saw['correlation']:+.3f}",
-            f"largest difference from the same training without masks: {results['difference_from_plain']:.1e}",
+            f"largest difference from the same training in the clear: {results['difference_from_plain']:.1e}",
             "no differential privacy here: the sum itself still tells something (docs/limitations.md)",
             "",
             f"report: {results['report']}",

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from silo import expiry
-from silo.charter import Charter, Privacy, Relay, SumTerms, Task, Times
+from silo.charter import SUMS, Charter, Privacy, Relay, SumTerms, Task, Times
 from silo.crypto.errors import SiloError
 from silo.crypto.rng import SystemRng
 from silo.identity import Identity
 from silo.joining import script_digest
+from silo.sum_key import SumKey
 
 RELAY: Final = "relay"
 _LIMIT: Final = 600.0
@@ -70,17 +71,28 @@ class LocalFederation:
             relay=Relay(own[RELAY].card, f"wss://127.0.0.1:{port}"),
             members=[own[name].card for name in self.names],
             tasks=[Task("demo", self.rounds, self.rows, 10**9, ends, script=digest)],
-            sum=SumTerms.for_members(len(self.names), **self.terms),
+            sum=SumTerms.for_members(len(self.names), **self._terms(own[self.names[0]])),
             time=Times(reconnect=10, silence=20, work=120),
             privacy=self.privacy,
             now=now,
             expires=ends,
         )
         for name in self.names:
+            SumKey.of_charter(charter, own[name])
             charter = charter.sign(own[name])
         charter.save(self.folder / "charter.toml")
         self.charter = charter
         return charter
+
+    def _terms(self, holder: Identity) -> dict[str, Any]:
+        """Those of the charter; under paillier and ckks the first member makes the key."""
+        terms = dict(self.terms)
+        protocol = str(terms.get("protocol", "masking"))
+        if SUMS[protocol].holder:
+            key = SumKey.generate(protocol, rng=SystemRng())
+            key.save(holder, rng=SystemRng())
+            terms |= {"key_holder": holder.name, "key": key.digest}
+        return terms
 
     def ledger(self, name: str) -> Path:
         """Where a member keeps its ledger of privacy spent."""

@@ -26,7 +26,12 @@ _SHOWN: Final = 400
 
 
 def run(
-    folder_of_data: Path | None, *, model: str, folder: Path, tell: Callable[[str], None]
+    folder_of_data: Path | None,
+    *,
+    model: str,
+    folder: Path,
+    tell: Callable[[str], None],
+    protocol: str = "masking",
 ) -> dict[str, Any]:
     """Run the demo in `folder`; returns what `--json` prints. Raises `SiloError`."""
     begun = time.monotonic()
@@ -49,7 +54,7 @@ def run(
         Path(__file__).with_name("hospital_script.py"),
         rounds=chosen.algorithm.rounds + 20,
         rows=ROWS,
-        terms={"clip": CLIP},
+        terms={"clip": CLIP, "protocol": protocol},
     )
     tell(f"{dataset.title}: {', '.join(names)} and a relay, each a process of its own")
     charter = federation.agree()
@@ -64,6 +69,7 @@ def run(
         "demo": "hospitals",
         "data": dataset.title,
         "model": model,
+        "sum": protocol,
         "parties": names,
         "results": {"local": compared.local, "federated": federated, "pooled": compared.pooled},
         "traffic": {
@@ -72,7 +78,7 @@ def run(
         "rounds": [{"round": i + 1, "seconds": value} for i, value in enumerate(seconds)],
         "rounds_done": len(seconds),
         "seconds_per_round": median(seconds),
-        "relay_saw": _relay_saw(folder, names[0], done[names[0]]["sent"], len(names)),
+        "relay_saw": _relay_saw(folder, names[0], done[names[0]]["sent"], len(names), protocol),
         "difference_from_plain": _difference(done[names[0]], compared.parameters),
         "learned": [list(row) for row in leakage(charter)],
         "privacy": {"differential_privacy": False, "note": "the sum of the updates is not noised"},
@@ -108,13 +114,18 @@ def _difference(done: dict[str, Any], plain: dict[str, Any]) -> float:
     return max(float(np.max(np.abs(done[f"parameter:{key}"] - value))) for key, value in plain.items())
 
 
-def _relay_saw(folder: Path, name: str, sent: Any, parties: int) -> dict[str, Any]:
-    """One hospital's masked vectors of all training rounds, decoded, beside what it really sent."""
+def _relay_saw(folder: Path, name: str, sent: Any, parties: int, protocol: str) -> dict[str, Any]:
+    """One hospital's vectors of all training rounds as the relay has them, decoded, beside what it really sent.
+
+    Of a ciphertext its first bytes are read as if they were masked words.
+    """
     encoder = FixedPoint(Ring.of(32), CLIP, parties, ROWS)
     true = np.asarray(sent).reshape(-1)
     width = np.asarray(sent).shape[1]
     uploads = sorted((folder / "relay-saw").glob(f"*-{name}.upload"))[-len(sent) :]
-    words = [packing.unpack(upload.read_bytes()[HEAD_BYTES:], encoder.ring, width) for upload in uploads]
+    start = HEAD_BYTES if protocol == "masking" else 0
+    size = width * encoder.ring.wire_bytes
+    words = [packing.unpack(one.read_bytes()[start : start + size], encoder.ring, width) for one in uploads]
     masked = encoder.decode(np.concatenate(words))
     return {
         "hospital": name,

@@ -18,12 +18,24 @@ from silo.simulation import simulate
 from silo.sums import SUMS
 
 NAMES = ["ada", "bob", "cyd"]
-KINDS = [(name, blinded) for name in SUMS for blinded in (False, True)]
+KINDS = [
+    (name, blinded)
+    for name in SUMS
+    for blinded in (False, True)
+    if not blinded or CHARTER_SUMS[name].blinded is not None
+]
+
+
+def needs(name: str) -> None:
+    """Skip a sum whose scheme is not installed."""
+    if name == "ckks":
+        pytest.importorskip("tenseal")
 
 
 @pytest.fixture(params=KINDS, ids=[f"{name}{'-blinded' if blinded else ''}" for name, blinded in KINDS])
 def terms(request: pytest.FixtureRequest) -> dict[str, Any]:
     name, blinded = request.param
+    needs(name)
     return {"protocol": name, "blinded": blinded, "clip": 4.0}
 
 
@@ -114,7 +126,7 @@ def test_unlike_calls_are_named(terms: dict[str, Any]) -> None:
 
 
 def test_overflow_cannot_happen(terms: dict[str, Any]) -> None:
-    for bits in (16, 24, 32, 40):
+    for bits in CHARTER_SUMS[terms["protocol"]].bits:
         edge = {**terms, "bits": bits}
 
         def one(session: Session) -> Any:
@@ -158,6 +170,7 @@ def test_what_is_not_summed(terms: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", SUMS)
 def test_two_need_the_words(name: str) -> None:
+    needs(name)
     with pytest.raises(CharterError, match="two_party"):
         simulate(2, lambda s: s.sum(1), protocol=name)
     words = silo.TWO_PARTY_WORDS

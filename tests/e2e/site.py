@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 
 from silo import expiry
-from silo.charter import Charter, Privacy, Relay, SumTerms, Task, Times
+from silo.charter import SUMS, Charter, Privacy, Relay, SumTerms, Task, Times
 from silo.crypto.rng import SystemRng
 from silo.identity import Identity
 from silo.joining import script_digest
+from silo.sum_key import SumKey
 
 SCRIPTS = Path(__file__).parent / "scripts"
 PARTY = SCRIPTS / "party.py"
@@ -112,6 +113,11 @@ class Site:
             )
             for name in (*self.names, "relay")
         }
+        protocol = str(self.terms.get("protocol", "masking"))
+        if SUMS[protocol].holder:
+            key = SumKey.generate(protocol, rng=rng, bits=2048)
+            key.save(self.people[self.names[0]], rng=rng)
+            self.terms = {**self.terms, "key_holder": self.names[0], "key": key.digest}
         start = min((now, *self.made.values()))
         soon = now + timedelta(days=1)
         digest = f"sha256:{script_digest(self.script).hex()}"

@@ -1,0 +1,149 @@
+"""A federation of processes over the relay, for measurements of whole rounds.
+
+The parent makes keys and charter, starts the relay and the members as processes of their own (this module, run with
+`-m`), and reads from each when its rounds began and ended, on the machine's one monotonic clock.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from silo import expiry, sums
+from silo.bench.plain import Alternating
+from silo.charter import SUMS, Charter, Relay, SumTerms, Task, Times
+from silo.crypto.rng import SystemRng
+from silo.errors import ParameterError
+from silo.identity import Identity
+from silo.joining import join
+from silo.relay import Relay as RelayService
+from silo.sum_key import SumKey
+
+_RELAY: Final = "relay"
+_LIMIT: Final = 900.0
+ALTERNATE: Final = "alternate"
+"""In the place of a protocol: masked rounds and plain ones in turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """When each round began at the first and ended at the last member; the most memory of each process, in bytes."""
+
+    spans: Mapping[int, tuple[float, float]]
+    memory: Mapping[str, int]
+
+
+def federation(
+    members: int, length: int, rounds: int, *, protocol: str = "masking", key_bits: int = 3072
+) -> Measured:
+    """Run `rounds` means of `length` float32 among so many processes. Raises `ParameterError` when one fails."""
+    names = [f"member-{i}" for i in range(members)]
+    with tempfile.TemporaryDirectory(prefix="silo-bench-") as folder:
+        home = Path(folder)
+        _agree(home, names, length, rounds, protocol, key_bits)
+        command = [sys.executable, "-m", "silo.bench.processes"]
+        relay = subprocess.Popen([*command, _RELAY, folder, protocol], stdout=subprocess.PIPE, text=True)
+        started = {
+            name: subprocess.Popen(
+                [*command, name, folder, protocol, str(length), str(rounds)],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for name in names
+        }
+        try:
+            told = {name: json.loads(one.communicate(timeout=_LIMIT)[0]) for name, one in started.items()}
+            told[_RELAY] = json.loads(relay.communicate(timeout=60)[0])
+        except (subprocess.TimeoutExpired, ValueError):
+            raise ParameterError(
+                "a member of the benchmark's federation failed: see its lines above"
+            ) from None
+        finally:
+            for process in (*started.values(), relay):
+                process.kill()
+                process.wait()
+    spans = [told[name]["spans"] for name in names]
+    numbers = [int(number) for number in spans[0]]
+    return Measured(
+        {n: (min(s[str(n)][0] for s in spans), max(s[str(n)][1] for s in spans)) for n in numbers},
+        {name: int(one["memory"]) for name, one in told.items()},
+    )
+
+
+def _agree(home: Path, names: list[str], length: int, rounds: int, protocol: str, key_bits: int) -> None:
+    now = expiry.utc_now()
+    own = {
+        n: Identity.create(n, home / n, passphrase=None, rng=SystemRng(), now=now) for n in (*names, _RELAY)
+    }
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    soon = now + timedelta(hours=1)
+    named = "masking" if protocol == ALTERNATE else protocol
+    terms: dict[str, Any] = {"protocol": named}
+    if SUMS[named].holder:
+        key = SumKey.generate(named, rng=SystemRng(), bits=key_bits)
+        key.save(own[names[0]], rng=SystemRng())
+        terms |= {"key_holder": names[0], "key": key.digest}
+    charter = Charter.new(
+        "benchmark",
+        relay=Relay(own[_RELAY].card, f"wss://127.0.0.1:{port}"),
+        members=[own[name].card for name in names],
+        tasks=[Task("round", rounds + 1, 1, (rounds + 1) * (100 * length + (1 << 22)), soon)],
+        sum=SumTerms.for_members(len(names), **terms),
+        time=Times(silence=300),
+        now=now,
+        expires=soon,
+    )
+    for name in names:
+        charter = charter.sign(own[name])
+    charter.save(home / "charter.toml")
+
+
+def _serve(home: Path) -> dict[str, Any]:
+    charter = Charter.load(home / "charter.toml")
+    port = int(charter.relay.url.rsplit(":", 1)[1])
+    with RelayService(
+        charter, Identity.load(home / _RELAY), host="127.0.0.1", port=port, once=True
+    ) as service:
+        while service.serving:
+            time.sleep(0.05)
+    service.raise_error()
+    return {}
+
+
+def _take_part(home: Path, name: str, length: int, rounds: int) -> dict[str, Any]:
+    values = np.random.default_rng(1).uniform(-1, 1, length).astype(np.float32)
+    spans: dict[int, tuple[float, float]] = {}
+    with join(home / "charter.toml", home / name) as session:
+        session.sum(np.zeros(1))  # everybody is here
+        for number in range(rounds):
+            values[0] = number / rounds
+            begun = time.monotonic()
+            session.mean(values)
+            spans[session.last.round if session.last else 0] = (begun, time.monotonic())
+    return {"spans": spans}
+
+
+def _main(role: str, folder: str, protocol: str, *figures: str) -> None:
+    if protocol == ALTERNATE:
+        sums.SUMS["masking"] = Alternating
+    home = Path(folder)
+    told = _serve(home) if role == _RELAY else _take_part(home, role, *map(int, figures))
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    print(json.dumps({**told, "memory": own * 1024}))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])
