@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Final, final
 
 from silo.crypto import labels
-from silo.crypto.errors import ParameterError, refuse_pickle
+from silo.crypto.errors import DecryptionFailed, ParameterError, refuse_pickle
 from silo.crypto.paillier import powers
 from silo.crypto.rng import Rng
 from silo.crypto.secret import Secret
@@ -76,9 +76,12 @@ class PublicKey:
 
 @final
 class PrivateKey:
-    """The factors. It holds its public key; only `to_bytes` gives the secret out."""
+    """The factors. It holds its public key; only `to_bytes` gives the secret out.
 
-    def __init__(self, p: int, q: int, h_s: int) -> None:
+    `orders` are those of h_s modulo p^2 and q^2 where it was made to lie in a small subgroup (`subgroup.generate`).
+    """
+
+    def __init__(self, p: int, q: int, h_s: int, orders: tuple[int, int] | None = None) -> None:
         if (
             p == q
             or p % 4 != 3
@@ -89,6 +92,15 @@ class PrivateKey:
             raise ParameterError("these are not the factors of a Paillier key")
         self.p, self.q = powers.number(p), powers.number(q)
         self.public = PublicKey(p * q, h_s)
+        self.orders = orders or (p - 1, q - 1)
+        for order, prime in zip(self.orders, (p, q), strict=True):
+            if order < 3 or (prime - 1) % order or powers.power(h_s, order, prime * prime) != 1:
+                raise ParameterError("the base of a Paillier key does not have the order that the key says")
+
+    @property
+    def small(self) -> bool:
+        """Whether the base lies in a small subgroup."""
+        return self.orders != (int(self.p) - 1, int(self.q) - 1)
 
     @property
     def order(self) -> int:
@@ -101,11 +113,11 @@ class PrivateKey:
 
     @cached_property
     def _p_half(self) -> Half:
-        return Half(self.p, self.public.n)
+        return Half(self.p, self.public.n, self.orders[0])
 
     @cached_property
     def _q_half(self) -> Half:
-        return Half(self.q, self.public.n)
+        return Half(self.q, self.public.n, self.orders[1])
 
     @cached_property
     def _joint(self) -> Any:
@@ -116,25 +128,24 @@ class PrivateKey:
         return mod_p + (mod_q - mod_p) * self._joint % self.q * self.p
 
     def to_bytes(self) -> Secret:
-        """The size, both factors and h_s, for a file that only its owner reads."""
+        """The size, factors, orders and h_s, for a file that only its owner reads."""
         half = self.public.size // 2
-        return Secret(
-            self.public.bits.to_bytes(_HEAD, "big")
-            + int(self.p).to_bytes(half, "big")
-            + int(self.q).to_bytes(half, "big")
-            + int(self.public.h_s).to_bytes(2 * self.public.size, "big")
-        )
+        parts = [int(value).to_bytes(half, "big") for value in (self.p, self.q, *self.orders)]
+        h_s = int(self.public.h_s).to_bytes(2 * self.public.size, "big")
+        return Secret(b"".join([self.public.bits.to_bytes(_HEAD, "big"), *parts, h_s]))
 
     @classmethod
     def from_bytes(cls, secret: Secret) -> PrivateKey:
         """Read what `to_bytes` gave. Raises `ParameterError`."""
         raw = secret.reveal()
         size = int.from_bytes(raw[:_HEAD], "big") // 8
-        if size * 8 not in SIZES or len(raw) != _HEAD + 3 * size:
+        if size * 8 not in SIZES or len(raw) != _HEAD + 4 * size:
             raise ParameterError("these bytes are no Paillier key: restore it from a backup")
-        parts = raw[_HEAD : _HEAD + size // 2], raw[_HEAD + size // 2 : _HEAD + size], raw[_HEAD + size :]
-        p, q, h_s = (int.from_bytes(part, "big") for part in parts)
-        return cls(p, q, h_s)
+        half = size // 2
+        p, q, first, second = (
+            int.from_bytes(raw[at : at + half], "big") for at in range(_HEAD, _HEAD + 4 * half, half)
+        )
+        return cls(p, q, int.from_bytes(raw[_HEAD + 4 * half :], "big"), (first, second))
 
     def __repr__(self) -> str:
         return f"PrivateKey({self.public.bits} bits, redacted)"
@@ -144,21 +155,28 @@ class PrivateKey:
 
 
 class Half:
-    """Decryption modulo one prime: m mod p = L(c^(p-1) mod p^2) / L((1 + n)^(p-1) mod p^2), L(x) = (x - 1) / p."""
+    """Decryption modulo one prime: m mod p = L(c^e mod p^2) / L((1 + n)^e mod p^2), L(x) = (x - 1) / p.
 
-    def __init__(self, prime: Any, n: Any) -> None:
+    e is the order of the base modulo p^2: p - 1, or that of its subgroup.
+    """
+
+    def __init__(self, prime: Any, n: Any, exponent: int) -> None:
         self.prime, self.square = prime, prime * prime
-        self._exponent = prime - 1
-        self._factor = powers.inverse(self._lift(powers.power(1 + n, self._exponent, self.square)), prime)
+        self._exponent = powers.number(exponent)
+        lifted = (powers.power(1 + n, self._exponent, self.square) - 1) // prime
+        self._factor = powers.inverse(lifted, prime)
 
     def decrypt(self, ciphertexts: list[Any]) -> list[Any]:
-        """Messages mod the prime; with gmpy2 the other half runs beside."""
-        square = self.square
-        raised = powers.powers([c % square for c in ciphertexts], self._exponent, square)
-        return [self._lift(one) * self._factor % self.prime for one in raised]
+        """Messages mod the prime; with gmpy2 the other half runs beside.
 
-    def _lift(self, value: Any) -> Any:
-        return (value - 1) // self.prime
+        Raises `DecryptionFailed` for what was not made with this key: under a small subgroup its decryption would
+        tell of the key.
+        """
+        square, prime = self.square, self.prime
+        raised = powers.powers([c % square for c in ciphertexts], self._exponent, square)
+        if any(one % prime != 1 for one in raised):
+            raise DecryptionFailed("a ciphertext was not made with this key")
+        return [(one - 1) // prime * self._factor % prime for one in raised]
 
     def __repr__(self) -> str:
         return "Half(redacted)"
@@ -181,20 +199,28 @@ def insecure_small_key(bits: int, *, rng: Rng) -> PrivateKey:
 
 def _generate(bits: int, rng: Rng) -> PrivateKey:
     while True:
-        p, q = _prime(bits // 2, rng), _prime(bits // 2, rng)
-        # Two top bits each: the product has all its bits.
-        if p != q and math.gcd(p - 1, q - 1) == 2 and math.gcd(p * q, (p - 1) * (q - 1)) == 1:
-            break
+        p, q = prime(bits // 2, rng=rng), prime(bits // 2, rng=rng)
+        if fit(p, q):
+            return with_factors(p, q, rng=rng)
+
+
+def fit(p: int, q: int) -> bool:
+    """Whether two primes, both 3 mod 4, can be the factors of a key."""
+    return p != q and math.gcd(p - 1, q - 1) == 2 and math.gcd(p * q, (p - 1) * (q - 1)) == 1
+
+
+def with_factors(p: int, q: int, *, rng: Rng) -> PrivateKey:
+    """A key with these factors and a fresh base. Raises `ParameterError`."""
     n = p * q
     while True:
         x = powers.below(n, rng=rng)
         if math.gcd(x, n) == 1 and x > 1:
             break
-    h_s = powers.power(n - x * x % n, n, n * n)
-    return PrivateKey(p, q, int(h_s))
+    return PrivateKey(p, q, int(powers.power(n - x * x % n, n, n * n)))
 
 
-def _prime(bits: int, rng: Rng) -> int:
+def prime(bits: int, *, rng: Rng) -> int:
+    """A random prime, 3 mod 4, with its two top bits set, so that products of two have all their bits."""
     while True:
         value = int.from_bytes(rng.bytes(bits // 8), "big") | 3 << bits - 2 | 3
         if not powers.has_small_factor(value) and powers.is_prime(value, rng=rng):

@@ -17,6 +17,7 @@ from silo.errors import ParameterError
 
 BENCHES: Final = {
     "secagg": "the masked sum: masks, encoding, bytes and shares",
+    "he": "sums under Paillier, CKKS and the lattice, beside other libraries",
     "ledger": "the ledger of privacy: append, verify, and its gate",
     "dp": "a step of private training, against plain Opacus",
     "utility": "what accuracy a privacy budget buys",
@@ -117,7 +118,8 @@ def measurements(name: str) -> tuple[Measurement, ...]:
         found: tuple[Measurement, ...] = importlib.import_module(f"silo.bench.{name}").MEASUREMENTS
     except ModuleNotFoundError as problem:
         raise ParameterError(
-            f"the benchmark {name} needs {problem.name}: install silo-privacy[dp,demo], "
+            f"the benchmark {name} needs {problem.name}: install silo-privacy[dp,demo,he,phe] "
+            "(for he also sf-heu, with pip's --pre), "
             f"or run `make bench BENCH={name}`"
         ) from None
     return found

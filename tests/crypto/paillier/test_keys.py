@@ -72,7 +72,8 @@ def test_public_keys_that_cannot_be_used_are_refused() -> None:
 def test_private_keys_that_do_not_fit_are_refused() -> None:
     raw = REAL.to_bytes().reveal()
     swapped = raw[:2] + raw[2:130] + raw[2:130] + raw[258:]
-    for bad in (b"", raw[:-1], swapped, b"\x02\x00" + raw[2:]):
+    order = raw[:258] + (6).to_bytes(128, "big") + raw[386:]
+    for bad in (b"", raw[:-1], swapped, order, b"\x02\x00" + raw[2:]):
         with pytest.raises(ParameterError):
             PrivateKey.from_bytes(Secret(bad))
 
