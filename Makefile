@@ -10,7 +10,7 @@ PYTHON ?= python3
 # The one version with a small CPU build; a range would pull gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 DEMO ?= hospitals
-# The benchmarks by name (secagg, ledger, dp, utility), and the peer of the first: what the extra `bench` names,
+# The benchmarks by name (secagg, he, ledger, dp, utility), and the peer of the first: what the extra `bench` names,
 # without Silo beside it.
 BENCH ?= secagg
 PEER ?= flwr==1.41.*
@@ -48,6 +48,7 @@ lint: $(VENV)/.stamp-dev
 # Only the masked sum does without torch, and only it has Flower beside it.
 bench: $(if $(filter-out secagg,$(BENCH)),$(VENV)/.stamp-dev,$(VENV)/.stamp-demo)
 bench: $(if $(filter secagg,$(BENCH)),$(BENCH_VENV)/.stamp-bench)
+bench: $(if $(filter he,$(BENCH)),$(VENV)/.stamp-heu)
 	@for name in $(BENCH); do \
 	  SILO_BENCH_FLOWER_PYTHON="$(CURDIR)/$(BENCH_BIN)/python" $(BIN)/silo bench $$name $(ARGS) || exit $$?; \
 	done
@@ -75,6 +76,10 @@ $(VENV)/.stamp-torch: $(VENV)/.stamp-venv
 $(VENV)/.stamp-dev: $(VENV)/.stamp-torch pyproject.toml
 	$(BIN)/python $(INSTALL) -e '.[dev,dp]'
 	touch $@ $(VENV)/.stamp-demo
+
+$(VENV)/.stamp-heu: $(VENV)/.stamp-dev
+	$(BIN)/python $(INSTALL) -e '.[bench-he]'
+	touch $@
 
 $(BENCH_VENV)/.stamp-bench: $(BENCH_VENV)/.stamp-venv
 	$(BENCH_BIN)/python $(INSTALL) '$(PEER)'

@@ -44,5 +44,5 @@ def describe(encoder: FixedPoint | Exact, *, weighted: bool) -> str:
 
 def coming(charter: Charter, length: int) -> int:
     """Bytes that a sum of so many values is about to send, at most."""
-    terms = charter.sum
-    return int(length * Ring.of(terms.bits).wire_bytes * SUMS[terms.protocol].expansion)
+    terms, kind = charter.sum, SUMS[charter.sum.protocol]
+    return kind.fixed + int(length * Ring.of(terms.bits).wire_bytes * kind.expansion)

@@ -118,8 +118,7 @@ def measurements(name: str) -> tuple[Measurement, ...]:
         found: tuple[Measurement, ...] = importlib.import_module(f"silo.bench.{name}").MEASUREMENTS
     except ModuleNotFoundError as problem:
         raise ParameterError(
-            f"the benchmark {name} needs {problem.name}: install silo-privacy[dp,demo,he,phe] "
-            "(for he also sf-heu, with pip's --pre), "
+            f"the benchmark {name} needs {problem.name}: install silo-privacy[dp,demo,bench-he], "
             f"or run `make bench BENCH={name}`"
         ) from None
     return found

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from silo.errors import ParameterError
+
 _ADDITIONS: Final = 3
 SAMPLE: Final = 24
 
@@ -74,7 +76,12 @@ def heu_packed(bits: int, slots: int, width: int) -> Callable[[], float]:
 def _heu(bits: int) -> tuple[Any, Callable[[], Any]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        heu: Any = import_module("heu.phe")
+        try:
+            heu: Any = import_module("heu.phe")
+        except ModuleNotFoundError:
+            raise ParameterError(
+                "the comparison needs sf-heu: run `pip install 'silo-privacy[bench-he]'`, then try again"
+            ) from None
     kit = heu.setup(heu.SchemaType.ZPaillier, bits)
     return kit, kit.batch_integer_encoder
 

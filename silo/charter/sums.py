@@ -24,7 +24,11 @@ class SumKind:
     """Whether one member holds the key."""
     bits: tuple[int, ...] = BITS
     expansion: float = 1.0
-    """Bytes that a member sends per byte of its values, at most, beside a few kilobytes."""
+    """Bytes that a member sends per byte of its values, at most."""
+    fixed: int = 0
+    """Bytes that it sends besides, however few the values: ciphertexts and keys have a least size."""
+    shown_to_all: bool = False
+    """Whether each member is sent the uploads of all."""
 
 
 _EVERYBODY_ELSE: Final = ("somebody on the network", "who talks to the relay, when, and how many bytes")
@@ -66,8 +70,8 @@ SUMS: Final[Mapping[str, SumKind]] = {
         ),
         graphs=True,
     ),
-    "paillier": SumKind(_HELD, blinded=None, graphs=False, holder=True, expansion=2.3),
-    "ckks": SumKind(_HELD, blinded=None, graphs=False, holder=True, expansion=8.2),
+    "paillier": SumKind(_HELD, blinded=None, graphs=False, holder=True, expansion=2.3, fixed=1 << 14),
+    "ckks": SumKind(_HELD, blinded=None, graphs=False, holder=True, expansion=8.2, fixed=1 << 18),
     "lattice": SumKind(
         leakage=(
             ("relay (aggregator)", "who was present, sizes, and ciphertexts that it cannot open"),
@@ -83,5 +87,7 @@ SUMS: Final[Mapping[str, SumKind]] = {
         graphs=False,
         bits=(16, 24, 32),
         expansion=20.0,
+        fixed=1 << 18,
+        shown_to_all=True,
     ),
 }

@@ -342,6 +342,27 @@ class TestLattice:
         assert total is not None
         assert set(total.survivors) == {"m0", "m2", "m3"}
 
+    def test_a_part_that_is_no_polynomial_is_refused(self) -> None:
+        """Committed to as it is, so that only its form is wrong; the aggregator lets it pass."""
+        from silo.protocols.he_sum.joint import board
+        from silo.protocols.he_sum.messages import Commit, Commits
+
+        fed = Federation("lattice")
+        bad, nonce = b"\xff" * board.lattice_of(fed.context).part_bytes, bytes(32)
+
+        def hand(who: str, to: str, message: Any) -> Any:
+            if isinstance(message, Commits):
+                forged = fed.sealed("m1", Commit(board.commitment(fed.context, "m1", nonce, bad)))
+                return Commits((message.commits[0], bytes(forged.frame), *message.commits[2:]))
+            if isinstance(message, Reveals):
+                forged = fed.sealed("m1", Reveal(nonce, memoryview(bad), ()))
+                return Reveals((*message.reveals, memoryview(forged.frame)))
+            return message
+
+        found = fed.run(hand=hand)
+        assert {type(found.errors[name]) for name in ("m0", "m2", "m3")} == {MalformedMessage}
+        assert all(found.errors[name].culprits == ("m1",) for name in ("m0", "m2", "m3"))  # type: ignore[attr-defined]
+
     def test_a_reveal_that_the_aggregator_changed_is_refused(self) -> None:
         fed = Federation("lattice")
 

@@ -131,6 +131,12 @@ class Revealing(Once):
                     culprits=(name,),
                     round=context.round,
                 )
+            try:
+                own.lattice.check_part(said.part)
+            except ParameterError as problem:
+                raise MalformedMessage(
+                    f"its part of the key is none: {problem}", culprits=(name,), round=context.round
+                ) from None
         board.require(context, opened, "the parts of the joint key")
         if own.me not in opened:
             raise InconsistentSets(
