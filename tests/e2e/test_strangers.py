@@ -1,4 +1,4 @@
-"""Who has not the charter's keys does not come in; who trains another model is named."""
+"""Who has not the charter's keys does not come in; who begins with an unlike model is named."""
 
 from __future__ import annotations
 
@@ -137,6 +137,6 @@ def test_two_models_are_named(site: Site) -> None:
         assert process.end() == 1, process.stderr
         assert process.last_lines[0].split() == ["who:", TRIO[0]]
         assert "SILO-213" in process.last_lines[1]
-        assert "another model" in process.last_lines[1]
+        assert "unlike models" in process.last_lines[1]
         assert len(process.last_lines) <= 5
     assert all(not site.rounds(name) for name in TRIO)
