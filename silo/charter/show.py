@@ -95,11 +95,14 @@ def show(charter: Charter, now: datetime) -> str:
         results = "gets results" if member["receives_results"] else "gets no results"
         lines.append(f"  {member['name']:<32} {member['fingerprint']}  {state:<10}  {results}")
     blind = ", blinded" if terms.blinded else ""
+    if terms.key_holder:
+        trust = f"key held by {terms.key_holder}: {terms.key[:23]}…"
+    else:
+        trust = f"{terms.colluders} may collude with the relay, graph {terms.graph}"
     lines += [
         "",
         f"Sum: {terms.protocol}{blind}, {terms.bits} bits, clip {terms.clip:g}, overflow: {terms.overflow}",
-        f"  at least {terms.minimum_cohort} of {len(charter.members)} members, threshold {terms.threshold}, "
-        f"{terms.colluders} may collude with the relay, graph {terms.graph}",
+        f"  at least {terms.minimum_cohort} of {len(charter.members)} members, threshold {terms.threshold}, {trust}",
         f"  other members in the next round: {terms.changed_cohort}",
         "",
         "Who learns what",

@@ -318,6 +318,9 @@ def test_show_says_who_learns_what(people: dict[str, Identity]) -> None:
     facts = summary(blind, NOW)
     assert facts["unsigned"] == list(MEMBERS)
     assert {row["who"] for row in facts["learns"]} >= {"receiver", "other members"}
+    held = charter(people, sum=terms(protocol="ckks", key_holder="mercy", key=f"sha256:{'a' * 64}"))
+    assert "key held by mercy: sha256:aaaaaaaaaaaaaaaa…" in show(held, NOW)
+    assert "relay with the key holder" in show(held, NOW)
 
 
 def test_a_large_graph(people: dict[str, Identity], tmp_path: Path) -> None:
