@@ -46,12 +46,14 @@ PAILLIER_PROOF: Final = _ROOT + b"paillier/proof"
 SUM_KEY: Final = _ROOT + b"sum-key"
 SUM_KEY_FILE: Final = _ROOT + b"sum-key-file"
 SUM_RELEASE: Final = _ROOT + b"he-sum/release"
-JOINT_COMMITMENT: Final = _ROOT + b"he-sum/joint-commitment"
 JOINT_SEED: Final = _ROOT + b"he-sum/joint-seed"
-JOINT_PLEDGE: Final = _ROOT + b"he-sum/joint-pledge"
+JOINT_CHECK: Final = _ROOT + b"he-sum/joint-check"
+JOINT_NOTE: Final = _ROOT + b"he-sum/joint-note"
+SUM_CHECK: Final = _ROOT + b"he-sum/check"
 JOINT_PART: Final = _ROOT + b"he-sum/joint-part"
 JOINT_SHARE: Final = _ROOT + b"he-sum/joint-share"
 CKKS_KEY: Final = _ROOT + b"ckks/key"
+PSI_ITEM: Final = _ROOT + b"psi/item"
 
 
 def bind(label: bytes, *parts: bytes | int | str) -> bytes:

@@ -6,6 +6,7 @@ in clear, which tells how large they are: only raw ciphertexts of whole numbers 
 
 from __future__ import annotations
 
+import math
 from importlib import import_module
 from typing import Any
 
@@ -69,3 +70,5 @@ def from_phe(number: Any, public: PublicKey) -> int:
 def _require(ciphertext: int, public: PublicKey) -> None:
     if not 0 < ciphertext < public.square:
         raise ParameterError("a ciphertext is not between 0 and n^2")
+    if math.gcd(int(ciphertext), int(public.n)) != 1:
+        raise ParameterError("a ciphertext shares a factor with n: it is none")

@@ -42,7 +42,8 @@ class Wait:
 
     It closes when all `senders` have answered, or when the driver gives up the silent ones and at least
     `enough` have. `accept` checks a message (and may take it in) and raises `ProtocolViolation`: that sender
-    then counts as lost and nothing has changed. `limit` bounds each frame in bytes.
+    then counts as lost and nothing has changed. `limit` bounds each frame in bytes. Between members there is no
+    relay that orders the frames: `ahead` is how many of each party may come before they are waited for, and are kept.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Wait:
     enough: int
     limit: int
     accept: Callable[[Opened[Any]], None] = field(default=_take_all)
+    ahead: int = 0
 
 
 @dataclass(frozen=True, slots=True)

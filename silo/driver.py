@@ -18,14 +18,15 @@ from silo.protocols.codec import Message
 from silo.protocols.control import Abort
 from silo.protocols.envelope import EVERYBODY, Bearings, Opened, claimed_protocol, open_frame, seal
 from silo.protocols.errors import ProtocolAborted, ProtocolViolation, ReplayedMessage
+from silo.protocols.psi import context as psi
 from silo.protocols.step import Inbox, Outgoing, Role, Step, Wait
 from silo.transport.base import Delivery, Endpoint, Patience, Presence, Reset
 
 R = TypeVar("R")
 _TICK = 0.2
 _TRANSCRIPT = 4096
-_EARLY = 4
-_OUT_OF_TURN = frozenset({rollcall.PROTOCOL, private.PROTOCOL})
+_EARLY = 16
+_OUT_OF_TURN = frozenset({rollcall.PROTOCOL, private.PROTOCOL, psi.PROTOCOL})
 """Protocols whose messages may come while another's are waited for: they are kept for their turn."""
 
 
@@ -157,6 +158,7 @@ class Drive:
     keys: Mapping[str, bytes]
     lost: dict[str, str] = field(default_factory=dict)
     _before: Counter[str] = field(init=False)
+    _ahead: dict[str, deque[Delivery]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._before = Counter(self.seat.departures)
@@ -193,6 +195,9 @@ class Drive:
         start = time.monotonic()
         for delivery in self.seat.early():
             self._receive(delivery, wait, inbox)
+        for name in wait.senders:
+            if self._ahead.get(name):
+                self._receive(self._ahead[name].popleft(), wait, inbox)
         shown: tuple[str, ...] | None = None
         while True:
             missing = tuple(sorted(wait.senders - inbox.keys() - self.lost.keys()))
@@ -227,10 +232,23 @@ class Drive:
             elif now - start > times * self.seat.patience.work:
                 self.lost[name] = "SILO-305"
 
+    def _keep(self, delivery: Delivery, wait: Wait, inbox: Inbox) -> bool:
+        """Keep what came before it is waited for; nothing of it is trusted yet."""
+        name = delivery.sender
+        if name in wait.senders and name not in inbox:
+            return False
+        kept = self._ahead.setdefault(name, deque())
+        if name not in self.keys or len(kept) >= wait.ahead:
+            return False
+        kept.append(delivery)
+        return True
+
     def _receive(self, delivery: Delivery, wait: Wait, inbox: dict[str, Opened[Any]]) -> None:
         claimed = claimed_protocol(delivery.payload)
         if claimed != self.bearings.protocol and claimed in _OUT_OF_TURN:
             self.seat.set_aside(delivery)
+            return
+        if wait.ahead and claimed == self.bearings.protocol and self._keep(delivery, wait, inbox):
             return
         aborts = (
             self.seat.me not in wait.senders and delivery.sender in wait.senders and len(wait.senders) == 1

@@ -31,6 +31,7 @@ __all__ = [
     "NotSigned",
     "OutboxCorrupt",
     "ParameterError",
+    "QueriesSpent",
     "RoundReplayed",
     "SiloError",
     "StateReused",
@@ -148,6 +149,15 @@ class CohortChanged(UsageError):
     """The same update was already summed over other members; the difference would show somebody's input."""
 
     code = "SILO-432"
+
+
+class QueriesSpent(NotAllowed):
+    """This member has answered as many intersections as the charter allows."""
+
+    code = "SILO-406"
+
+    def __init__(self, spent: int, most: int) -> None:
+        super().__init__(f"{spent} intersections were answered", f"{most} under this charter", spent + 1)
 
 
 class RoundReplayed(UsageError):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from silo import expiry
-from silo.charter import SUMS, Charter, Task
+from silo.charter import Charter, Task
 from silo.crypto import labels, signing
 from silo.driver import Left, Seat
 from silo.errors import NotAllowed, ParameterError, UsageError
@@ -150,8 +150,6 @@ def patience(charter: Charter) -> Patience:
 def max_message(charter: Charter) -> int:
     """No message of this charter is larger, in bytes: the largest task, or the presences of all members."""
     words = max((task.bytes for task in charter.tasks), default=0)
-    if SUMS[charter.sum.protocol].shown_to_all:
-        words *= len(charter.names)
     return min(words + (1 << 20), 1 << 34) + (1 << 20) * (len(charter.names) + 4)
 
 

@@ -19,7 +19,15 @@ from pathlib import Path
 from typing import Final, Literal
 
 from silo import database
-from silo.errors import CohortChanged, JournalError, RoundReplayed, StateReused, UpdateReused, UsageError
+from silo.errors import (
+    CohortChanged,
+    JournalError,
+    QueriesSpent,
+    RoundReplayed,
+    StateReused,
+    UpdateReused,
+    UsageError,
+)
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS steps (
@@ -38,7 +46,10 @@ CREATE TABLE IF NOT EXISTS updates (
 CREATE INDEX IF NOT EXISTS updates_by_round ON updates (session, round);
 CREATE TABLE IF NOT EXISTS cohorts (
     number INTEGER PRIMARY KEY, session BLOB NOT NULL, round INTEGER NOT NULL, survivors TEXT NOT NULL,
-    UNIQUE (session, round))
+    UNIQUE (session, round));
+CREATE TABLE IF NOT EXISTS queries (
+    agreement BLOB NOT NULL, session BLOB NOT NULL, round INTEGER NOT NULL,
+    PRIMARY KEY (agreement, session, round)) WITHOUT ROWID
 """
 
 
@@ -167,6 +178,15 @@ class Journal:
             self._connection.execute(
                 "INSERT INTO cohorts (session, round, survivors) VALUES (?, ?, ?)", (*key, names)
             )
+
+    def ask(self, agreement: bytes, session: bytes, round: int, most: int) -> None:
+        """Count an intersection under this charter, before anything of it leaves. Raises `QueriesSpent`."""
+        with self._writing():
+            row = self._connection.execute("SELECT COUNT(*) FROM queries WHERE agreement = ?", (agreement,))
+            spent = int(row.fetchone()[0])
+            if spent >= most:
+                raise QueriesSpent(spent, most)
+            self._connection.execute("INSERT INTO queries VALUES (?, ?, ?)", (agreement, session, round))
 
     def participation(self) -> list[Participation]:
         """Every finished sum, oldest first."""

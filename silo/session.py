@@ -127,6 +127,11 @@ class Session:
     def identity(self) -> Identity:
         return self._identity
 
+    @property
+    def threads(self) -> int:
+        """Threads that long work may take."""
+        return self._threads
+
     def sum(self, value: Any, *, clip: float | None = None, noise: Skellam | None = None) -> Any:
         """Sum arrays (or dicts of arrays, tensors, scalars) over all members.
 
@@ -150,6 +155,16 @@ class Session:
         most the task's cap on rows. Raises `ParameterError` when all weights are zero.
         """
         return self.collect(value, tag="mean", weight=weight, clip=clip, average=True)
+
+    def intersect(self, ids: Any, *, reveal: str = "rows", column: str = "the identifiers") -> Any:
+        """Places of the rows that all members have in common, in an order that all share; or how many (`"size"`).
+
+        `ids` is one column of different identifiers: text or whole numbers, which are never shown to anybody.
+        `column` names it in messages. The charter says what may be revealed, to whom, and how often.
+        """
+        from silo import intersection
+
+        return intersection.intersect(self, ids, reveal=reveal, column=column)
 
     def roll_call(self, tag: str, terms: tuple[Term, ...] = (), state: bytes = b"") -> Round:
         """Say what this member is about to do and learn who does the same; nothing is compared yet."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from silo.aggregator import Aggregator
-from silo.charter import SUMS, Charter, Privacy, Relay, SumTerms, Task, Times
+from silo.charter import SUMS, Charter, Intersection, Privacy, Relay, SumTerms, Task, Times
 from silo.crypto.errors import ParameterError, SiloError
 from silo.crypto.rng import SystemRng
 from silo.driver import Seat
@@ -22,6 +22,7 @@ from silo.privacy.budget import Budget
 from silo.privacy.ledger import Ledger
 from silo.privacy.policy import Policy
 from silo.protocols.errors import ProtocolAborted
+from silo.protocols.psi.context import MOST_MEMBERS
 from silo.session import Session
 from silo.sum_key import SumKey
 from silo.transport.base import Patience
@@ -183,6 +184,7 @@ def _agree(
         sum=SumTerms.for_members(len(names), **_held(names, sum_terms)),
         time=Times(),
         privacy=policies,
+        intersection=Intersection(rows=rows, queries=10**9) if len(names) <= MOST_MEMBERS else None,
         now=now,
         expires=soon,
     )

@@ -124,6 +124,23 @@ class Sum:
         ntt.below(self._total, columns(P, 1))
         self.summands += 1
 
+    def payload(self) -> memoryview:
+        """The sum as bytes."""
+        out = np.empty((2 * self.rows, residues.POLYNOMIAL_BYTES), np.uint8)
+        for at in range(0, 2 * self.rows, ROWS):
+            residues.pack(self._total[at : at + ROWS], out[at : at + ROWS])
+        return out.reshape(-1).data
+
+    @classmethod
+    def read(cls, payload: Payload, count: int, bits: int, *, summands: int) -> Sum:
+        """A sum that somebody else added up, of so many summands as is said. Raises `ParameterError`."""
+        if not 1 <= summands <= MAX_SUMMANDS:
+            raise ParameterError(f"a sum has 1 to {MAX_SUMMANDS} summands, not {summands}")
+        found = cls(count, bits)
+        found.add(payload)
+        found.summands = summands
+        return found
+
     def part(self, place: int, at: int, upto: int) -> Words:
         """Rows of the first (0) or the second (1) polynomials."""
         return self._total[place * self.rows + at : place * self.rows + upto]

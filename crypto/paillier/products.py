@@ -28,9 +28,9 @@ def matrix(ciphertexts: Sequence[Any], table: npt.NDArray[Any], public: PublicKe
     """
     if table.ndim != 2 or table.dtype.kind not in "iu" or len(table) != len(ciphertexts):
         raise ParameterError(f"{len(ciphertexts)} ciphertexts take a table of as many rows of whole numbers")
-    values = table.astype(np.int64)
-    if int(np.abs(values).max(initial=0)) >= 1 << MAX_BITS:
+    if table.size and max(int(table.max()), -int(table.min())) >= 1 << MAX_BITS:
         raise ParameterError(f"the numbers of a product have at most {MAX_BITS} bits")
+    values = table.astype(np.int64)
     window = 8 if len(ciphertexts) >= _FEW else 4
     digits = _digits(values, window)
     return [
@@ -66,7 +66,10 @@ def _column(ciphertexts: Sequence[Any], digits: npt.NDArray[np.int64], window: i
                 old = minus[-digit]
                 minus[-digit] = ciphertext if old is None else old * ciphertext % square
         above, under = above * _weighed(plus, square) % square, under * _weighed(minus, square) % square
-    return above * powers.inverse(under, square) % square
+    try:
+        return above * powers.inverse(under, square) % square
+    except (ValueError, ZeroDivisionError):
+        raise ParameterError("a ciphertext of the product shares a factor with n: it is none") from None
 
 
 def _weighed(buckets: list[Any], square: Any) -> Any:

@@ -4,19 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from silo.protocols.codec import AtMostParties, Bytes32, Code, Frames, Message, Name, Short
-
-
-class HolderKey(Message, frozen=True):
-    """Holder to all. The public key with its proof; the charter has its fingerprint."""
-
-    public: memoryview
-
-
-class KeyFrame(Message, frozen=True):
-    """Aggregator to all. The holder's signed message, as it was sent."""
-
-    frame: memoryview
+from silo.protocols.codec import AtMostParties, Code, Frames, Message, Name, Short
+from silo.protocols.envelope import Receipt
 
 
 class Box(Message, frozen=True):
@@ -26,8 +15,24 @@ class Box(Message, frozen=True):
     ciphertext: Short
 
 
+class HolderKey(Message, frozen=True):
+    """Holder to all. The public key with its proof, of which the charter has the fingerprint.
+
+    In a box for each member: the key of this round's tags, which the aggregator lacks.
+    """
+
+    public: memoryview
+    boxes: Annotated[tuple[Box, ...], AtMostParties]
+
+
+class KeyFrame(Message, frozen=True):
+    """Aggregator to all. The holder's signed message, as it was sent."""
+
+    frame: memoryview
+
+
 class Upload(Message, frozen=True):
-    """Member to aggregator (where nobody holds the key: to all). Encrypted head and vector."""
+    """Member to aggregator. Encrypted head and vector; no other member sees it."""
 
     payload: memoryview
 
@@ -56,48 +61,30 @@ class Released(Message, frozen=True):
     frame: memoryview
 
 
-class Commit(Message, frozen=True):
-    """Member to all, lattice. Commits to its part of the joint key before it sees the others'."""
+class Part(Message, frozen=True):
+    """Member to all, lattice. Its part of the joint key, and a box for each other member.
 
-    commitment: Bytes32
+    In a box: a share of the secret part, a share of the key of the check, and for receivers a key of its own.
+    """
 
-
-class Commits(Message, frozen=True):
-    """Aggregator to all, lattice."""
-
-    commits: Frames
-
-
-class Reveal(Message, frozen=True):
-    """Member to all, lattice. Its part of the joint key, and boxes for the others: a share of its secret part."""
-
-    nonce: Bytes32
     part: memoryview
     boxes: Annotated[tuple[Box, ...], AtMostParties]
 
 
-class Reveals(Message, frozen=True):
-    """Aggregator to all, lattice."""
+class JointParts(Message, frozen=True):
+    """Aggregator to all, lattice. The parts, as they were signed."""
 
-    reveals: Annotated[tuple[memoryview, ...], AtMostParties]
-
-
-class Pledge(Message, frozen=True):
-    """Member to all, lattice. The digest of the upload to come: nobody's can be made from another's."""
-
-    digest: Bytes32
+    parts: Annotated[tuple[memoryview, ...], AtMostParties]
 
 
-class Pledges(Message, frozen=True):
-    """Aggregator to all, lattice."""
+class Summed(Message, frozen=True):
+    """Aggregator to all, lattice. The encrypted sum, and the receipts of the uploads in it.
 
-    pledges: Frames
+    The note in each receipt is the sealed fingerprint of the upload: theirs must add up to that of the sum.
+    """
 
-
-class Uploads(Message, frozen=True):
-    """Aggregator to all, lattice. Every upload, as it was signed: each member adds them up itself."""
-
-    uploads: Annotated[tuple[memoryview, ...], AtMostParties]
+    uploads: Annotated[tuple[Receipt, ...], AtMostParties]
+    payload: memoryview
 
 
 class Partial(Message, frozen=True):

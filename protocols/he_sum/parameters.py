@@ -7,11 +7,22 @@ from dataclasses import dataclass
 
 from silo.crypto import labels
 from silo.crypto.errors import ParameterError
+from silo.crypto.lattice import parameters as lattice
 from silo.crypto.ring import Ring
 from silo.protocols.total import HEAD_WORDS
 
 MAX_SUMMANDS = 1024
 _FIELD_BITS = 64
+
+
+def require_room(protocol: str, parties: int, bits: int) -> None:
+    """Refuse more parties than words of so many bits, or the lattice's noise, allow. Raises `ParameterError`."""
+    Ring.of(bits)
+    most = min(MAX_SUMMANDS, 1 << bits // 2)
+    if not 2 <= parties <= most:
+        raise ParameterError(f"a homomorphic sum in {bits} bits takes 2 to {most} parties, not {parties}")
+    if protocol == "lattice":
+        lattice.require(bits, parties)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +47,7 @@ class Parameters:
 
     def __post_init__(self) -> None:
         n, t, c = self.parties, self.threshold, self.colluders
-        Ring.of(self.bits)
-        if not 2 <= n <= min(MAX_SUMMANDS, 1 << self.bits // 2):
-            raise ParameterError(
-                f"a homomorphic sum in {self.bits} bits takes 2 to {min(MAX_SUMMANDS, 1 << self.bits // 2)} "
-                f"parties, not {n}"
-            )
+        require_room(self.protocol, n, self.bits)
         if not 0 <= c < n or not 2 <= t <= n or 2 * t <= n + c:
             raise ParameterError(f"threshold {t} of {n}: it takes 2t > n + c with {c} colluders, and t <= n")
         if not 2 <= self.minimum_cohort <= n:
@@ -75,8 +81,13 @@ class Parameters:
 
     @property
     def head(self) -> int:
-        """Words in front of the vector."""
-        return HEAD_WORDS * self.limbs
+        """Words in front of the vector; under one holder's key a tag is the last of them."""
+        return (HEAD_WORDS + bool(self.holder)) * self.limbs
+
+    @property
+    def tag(self) -> slice:
+        """Where the tag stands."""
+        return slice(HEAD_WORDS * self.limbs, self.head)
 
     @property
     def count(self) -> int:

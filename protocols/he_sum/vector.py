@@ -18,12 +18,18 @@ from silo.crypto.errors import ParameterError
 from silo.crypto.masking import Plain, Seeds
 from silo.crypto.rng import Rng
 from silo.crypto.secret import Secret
+from silo.protocols.he_sum import tag
 from silo.protocols.he_sum.parameters import Parameters
 from silo.protocols.total import MAX_WEIGHT, WEIGHT_UNIT, Total
 
 
-def encode(plain: Plain, parameters: Parameters, *, rng: Rng, threads: int) -> npt.NDArray[Any]:
-    """Head and body as `parameters.count` words below 2^bits. Raises `ValueOutOfRange`, `ParameterError`."""
+def encode(
+    plain: Plain, parameters: Parameters, *, rng: Rng, threads: int, key: Secret | None = None, me: str = ""
+) -> npt.NDArray[Any]:
+    """Head and body as `parameters.count` words below 2^bits; with a `key`, `me`'s tag is in the head.
+
+    Raises `ValueOutOfRange`, `ParameterError`.
+    """
     if plain.length != parameters.length:
         raise ParameterError(
             f"the vector has {plain.length} values, the round was agreed for {parameters.length}"
@@ -39,22 +45,36 @@ def encode(plain: Plain, parameters: Parameters, *, rng: Rng, threads: int) -> n
     np.add(body, ring.dtype.type(ring.limit(parameters.parties)), out=body)
     np.bitwise_and(body, ring.dtype.type(ring.mask), out=body)
     fields = (1, round(plain.weight * WEIGHT_UNIT), clipped)
-    words[: parameters.head] = [limb for field in fields for limb in _limbs(field, parameters)]
+    words[: parameters.head] = 0
+    words[: parameters.tag.start] = [limb for field in fields for limb in _limbs(field, parameters)]
+    if key is not None:
+        words[parameters.tag] = _limbs(tag.of(words, key, me), parameters)
     return words
 
 
-def decode(sums: npt.NDArray[Any], parameters: Parameters, survivors: Collection[str]) -> Total:
-    """Read the sum of the survivors' words. Raises `ParameterError` when it cannot be one."""
+def decode(
+    sums: npt.NDArray[Any], parameters: Parameters, survivors: Collection[str], *, key: Secret | None = None
+) -> Total:
+    """Read the sum of the survivors' words. Raises `ParameterError` when it cannot be one.
+
+    With a `key` the tag is looked at first: for who lacks the key nothing else can fail.
+    """
     names, ring = tuple(sorted(survivors)), parameters.ring
     if sums.shape != (parameters.count,):
         raise ParameterError(f"a sum has {parameters.count} words, not {sums.size}")
     head = [int(word) for word in sums[: parameters.head]]
+    if key is not None:
+        rest = sums.copy()
+        rest[parameters.tag] = 0
+        said = sum(limb << parameters.limb_bits * at for at, limb in enumerate(head[parameters.tag]))
+        if said % tag.PRIME != tag.expected(rest, key, names):
+            raise ParameterError("its tag is not that of the sum of the survivors' inputs")
     fields = [
         sum(
             limb << parameters.limb_bits * place
             for place, limb in enumerate(head[at : at + parameters.limbs])
         )
-        for at in range(0, parameters.head, parameters.limbs)
+        for at in range(0, parameters.tag.start, parameters.limbs)
     ]
     canary, weight, saturated = fields
     if canary != len(names):

@@ -5,6 +5,7 @@ from silo.charter.model import Charter
 from silo.charter.sums import SUMS, SumKind
 from silo.charter.terms import (
     TWO_PARTY_WORDS,
+    Intersection,
     Limits,
     Privacy,
     Relay,
@@ -19,6 +20,7 @@ __all__ = [
     "TWO_PARTY_WORDS",
     "Card",
     "Charter",
+    "Intersection",
     "Limits",
     "Privacy",
     "Relay",

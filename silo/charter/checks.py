@@ -20,6 +20,8 @@ from silo.crypto.ring import FixedPoint, Ring
 from silo.errors import CharterError, Expired, ParameterError
 from silo.privacy.budget import Budget
 from silo.privacy.dataset import Description
+from silo.protocols.he_sum.parameters import require_room
+from silo.protocols.psi.context import MOST_MEMBERS, MOST_ROWS, REVEALS
 from silo.protocols.secagg import graph_plan
 
 if TYPE_CHECKING:
@@ -56,6 +58,7 @@ def check_form(charter: Charter) -> None:
     _check_receivers(charter)
     _check_tasks(charter)
     _check_privacy(charter)
+    _check_intersection(charter)
 
 
 def _check_people(charter: Charter) -> None:
@@ -133,6 +136,27 @@ def _check_privacy(charter: Charter) -> None:
         _require(one.without_noise in ("refuse", "record"), 'privacy.without_noise is "refuse" or "record"')
 
 
+def _check_intersection(charter: Charter) -> None:
+    one, n = charter.intersection, len(charter.members)
+    if one is None:
+        return
+    _refuse_doubles("word in intersection.reveal", one.reveal)
+    _require(
+        bool(one.reveal) and set(one.reveal) <= set(REVEALS),
+        f"intersection.reveal names what is allowed of {' and '.join(REVEALS)}",
+    )
+    _require(
+        n <= MOST_MEMBERS,
+        f"{n} members: an intersection is among {MOST_MEMBERS} at most, leave [intersection] out",
+    )
+    for what, value, most in (("rows", one.rows, MOST_ROWS), ("queries", one.queries, MAX_ROUNDS)):
+        _require(0 < value <= most, f"intersection.{what} = {value}: it is from 1 to {most}")
+    _require(
+        0 < one.minimum <= one.rows,
+        f"intersection.minimum = {one.minimum}: from 1 to intersection.rows = {one.rows}",
+    )
+
+
 def check_sum(charter: Charter) -> None:
     """Who must be present, who may collude, and room against overflow. Raises `CharterError`."""
     terms, n = charter.sum, len(charter.members)
@@ -152,6 +176,11 @@ def check_sum(charter: Charter) -> None:
         f"sum.bits = {terms.bits}: choose one of {', '.join(map(str, kind.bits))} for {terms.protocol}",
     )
     _check_holder(charter, kind.holder)
+    if terms.protocol != "masking":
+        try:
+            require_room(terms.protocol, n, terms.bits)
+        except ParameterError as problem:
+            raise CharterError(f"sum: {problem}") from None
     _require(math.isfinite(terms.clip) and terms.clip > 0, f"sum.clip = {terms.clip}: it is a number above 0")
     if n == 2:
         _require(

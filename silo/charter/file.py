@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from silo.card import Card
-from silo.charter.terms import Privacy, Relay, Signature, SumTerms, Task, Times
+from silo.charter.terms import Intersection, Privacy, Relay, Signature, SumTerms, Task, Times
 from silo.errors import CharterError, ParameterError
 
 if TYPE_CHECKING:
@@ -142,9 +142,11 @@ def _charter(document: _Table, source: str) -> Charter:
     privacy_tables = document.tables("privacy")
     tasks = tuple(_task(table) for table in task_tables)
     privacy = tuple(_privacy(table) for table in privacy_tables)
+    intersections = document.table("intersection") if "intersection" in document._values else None
     signed = tuple(
         Signature(table.take("member", str), table.hexadecimal("signature", 64)) for table in signature_tables
     )
+    asked = _intersection(intersections) if intersections else None
     for table in (
         head,
         relay,
@@ -155,6 +157,7 @@ def _charter(document: _Table, source: str) -> Charter:
         *task_tables,
         *privacy_tables,
         *signature_tables,
+        *([intersections] if intersections else []),
         document,
     ):
         table.end()
@@ -170,6 +173,7 @@ def _charter(document: _Table, source: str) -> Charter:
         tasks,
         signed,
         privacy,
+        asked,
         source,
     )
 
@@ -210,6 +214,15 @@ def _task(table: _Table) -> Task:
         expires=table.moment("expires"),
         script=table.take("script", str, ""),
         model=table.take("model", str, ""),
+    )
+
+
+def _intersection(table: _Table) -> Intersection:
+    reveal = table.take("reveal", list)
+    if not all(isinstance(one, str) for one in reveal):
+        raise CharterError("intersection.reveal must be a list of words")
+    return Intersection(
+        tuple(reveal), table.take("rows", int), table.take("queries", int), table.take("minimum", int)
     )
 
 
@@ -300,6 +313,14 @@ def render(charter: Charter) -> str:
     if charter.privacy:
         policies = [{name: getattr(one, name) for name in Privacy.__slots__} for one in charter.privacy]
         document["privacy"] = _array(policies)
+    if charter.intersection:
+        asked = charter.intersection
+        document["intersection"] = {
+            "reveal": list(asked.reveal),
+            "rows": asked.rows,
+            "queries": asked.queries,
+            "minimum": asked.minimum,
+        }
     if charter.signatures:
         rows = [{"member": one.member, "signature": one.value.hex()} for one in charter.signatures]
         document["signatures"] = _array(rows)

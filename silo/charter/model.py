@@ -15,7 +15,7 @@ from pathlib import Path
 from silo import expiry
 from silo.card import Card
 from silo.charter import checks, signatures
-from silo.charter.terms import Limits, Privacy, Relay, Signature, SumTerms, Task, Times
+from silo.charter.terms import Intersection, Limits, Privacy, Relay, Signature, SumTerms, Task, Times
 from silo.errors import CharterError, NotAllowed, NotSigned
 from silo.identity import Identity
 
@@ -37,6 +37,8 @@ class Charter:
     tasks: tuple[Task, ...]
     signatures: tuple[Signature, ...] = ()
     privacy: tuple[Privacy, ...] = ()
+    intersection: Intersection | None = None
+    """None: members compare no identifiers."""
     path: str = field(default="charter.toml", compare=False)
     """Where it was read from or written to; part of messages only, not of the agreement."""
 
@@ -63,6 +65,7 @@ class Charter:
         time: Times | None = None,
         receivers: Iterable[str] = ("*",),
         privacy: Iterable[Privacy] = (),
+        intersection: Intersection | None = None,
     ) -> Charter:
         """Write an agreement that nobody has signed yet. Raises `CharterError`."""
         cards = tuple(members)
@@ -80,6 +83,7 @@ class Charter:
             tuple(receivers),
             whole,
             privacy=tuple(privacy),
+            intersection=intersection,
         )
         charter.check_dates(now)
         return charter

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from silo import expiry
+from silo.charter import intersections
 from silo.charter.model import Charter
 from silo.charter.sums import SUMS
 
@@ -72,9 +73,18 @@ def summary(charter: Charter, now: datetime) -> dict[str, Any]:
             }
             for task in charter.tasks
         ],
+        "intersection": _intersection(charter),
         "privacy": [{name: getattr(one, name) for name in one.__slots__} for one in charter.privacy],
         "warnings": warnings(charter, now),
     }
+
+
+def _intersection(charter: Charter) -> dict[str, Any] | None:
+    one = charter.intersection
+    if one is None:
+        return None
+    learns = [{"who": who, "what": what} for who, what in intersections.leakage(len(charter.members))]
+    return {**{name: getattr(one, name) for name in one.__slots__}, "learns": learns}
 
 
 def show(charter: Charter, now: datetime) -> str:
@@ -119,6 +129,14 @@ def show(charter: Charter, now: datetime) -> str:
             for what, digest in (("script", task.script), ("model", task.model))
             if digest
         ]
+    if charter.intersection:
+        asked = charter.intersection
+        lines += [
+            "",
+            f"Intersections of identifiers: {' or '.join(asked.reveal)}, at most {asked.rows:,} rows a list, "
+            f"{asked.queries:,} in all, none below {asked.minimum:,} in common",
+        ]
+        lines += [f"  {row['who']:<36} {row['what']}" for row in facts["intersection"]["learns"]]
     if charter.privacy:
         lines += ["", "Privacy budgets, for all that is ever released"]
     for one in charter.privacy:

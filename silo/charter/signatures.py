@@ -59,6 +59,14 @@ def canonical(charter: Charter) -> bytes:
     }
     if charter.privacy:
         tree["privacy"] = [{name: getattr(one, name) for name in one.__slots__} for one in charter.privacy]
+    if charter.intersection:
+        one = charter.intersection
+        tree["intersection"] = {
+            "reveal": sorted(one.reveal),
+            "rows": one.rows,
+            "queries": one.queries,
+            "minimum": one.minimum,
+        }
     return json.dumps(
         tree, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
     ).encode()

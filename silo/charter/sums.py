@@ -27,8 +27,6 @@ class SumKind:
     """Bytes that a member sends per byte of its values, at most."""
     fixed: int = 0
     """Bytes that it sends besides, however few the values: ciphertexts and keys have a least size."""
-    shown_to_all: bool = False
-    """Whether each member is sent the uploads of all."""
 
 
 _EVERYBODY_ELSE: Final = ("somebody on the network", "who talks to the relay, when, and how many bytes")
@@ -76,10 +74,14 @@ SUMS: Final[Mapping[str, SumKind]] = {
         leakage=(
             ("relay (aggregator)", "who was present, sizes, and ciphertexts that it cannot open"),
             ("receiver", "the sum and the total weight, and who was in it"),
-            ("other members", "who was present, sizes, and ciphertexts that they cannot open"),
+            ("other members", "who was present, the sizes, and the encrypted sum"),
             (
                 "relay with {colluders} colluding member(s)",
-                "the sum of the remaining members' inputs, no single one of them",
+                "if they follow the protocol, the sum of the remaining members' inputs, no single one of them",
+            ),
+            (
+                "relay and a member, both malicious",
+                "every single input, if the member gets results: these two must not collude",
             ),
             _EVERYBODY_ELSE,
         ),
@@ -88,6 +90,5 @@ SUMS: Final[Mapping[str, SumKind]] = {
         bits=(16, 24, 32),
         expansion=20.0,
         fixed=1 << 18,
-        shown_to_all=True,
     ),
 }

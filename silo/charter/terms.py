@@ -41,6 +41,21 @@ class Relay:
 
 
 @dataclass(frozen=True, slots=True)
+class Intersection:
+    """What members may ask of each other's identifiers.
+
+    `reveal` names what is allowed of "rows" and "size"; no list has more than `rows` entries; each member answers
+    `queries` intersections under this charter in all, and one with fewer than `minimum` rows in common is not released.
+    Whoever asks can enter guessed identifiers: queries times rows is how many can be tested.
+    """
+
+    reveal: tuple[str, ...] = ("rows", "size")
+    rows: int = 1_000_000
+    queries: int = 10
+    minimum: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class SumTerms:
     """The protocol of the sum and its figures; the meaning of each stands in docs/operations.md."""
 

@@ -12,7 +12,7 @@ import click
 from silo.cli import output
 
 if TYPE_CHECKING:
-    from silo.charter import Charter, Privacy
+    from silo.charter import Charter, Intersection, Privacy
 
 
 @click.group()
@@ -78,6 +78,11 @@ def charter() -> None:
     show_default=True,
     help="What happens to a number that would leave a data set with a budget without noise.",
 )
+@click.option(
+    "--intersection",
+    metavar="REVEAL:ROWS:QUERIES[:MINIMUM]",
+    help="Allow members to compare identifiers: rows, size or rows,size; most rows of a list; how often in all.",
+)
 @click.option("--allow-interception", is_flag=True, help="Allow members behind a TLS-inspecting proxy.")
 @click.option(
     "--two-party", default="", metavar="WORDS", help="With two members only; the error tells the words."
@@ -138,6 +143,7 @@ def new(name: str, out: str, as_json: bool, **options: Any) -> None:
         sum=terms,
         receivers=options["receivers"] or ("*",),
         privacy=[_policy(text, options["without_noise"]) for text in options["policies"]],
+        intersection=_intersection(options["intersection"]) if options["intersection"] else None,
     )
     if own is not None:
         SumKey.of_charter(made, own)  # who signs as key holder has the key
@@ -270,6 +276,20 @@ def _policy(text: str, without_noise: Any) -> Privacy:
     except ValueError:
         raise CharterError(
             f"--privacy {text!r} is not MEMBER:DATASET:EPSILON:DELTA[:UNIT], as in mercy:admissions:1.0:1e-3:patient"
+        ) from None
+
+
+def _intersection(text: str) -> Intersection:
+    from silo.charter import Intersection
+    from silo.errors import CharterError
+
+    try:
+        reveal, rows, queries, *minimum = text.split(":")
+        (least,) = minimum or ("1",)
+        return Intersection(tuple(reveal.split(",")), int(rows), int(queries), int(least))
+    except ValueError:
+        raise CharterError(
+            f"--intersection {text!r} is not REVEAL:ROWS:QUERIES[:MINIMUM], as in rows,size:1000000:10:20"
         ) from None
 
 

@@ -2,11 +2,11 @@
 
 Schemes: Paillier in the form of Damgård, Jurik and Nielsen (`silo.crypto.paillier`), CKKS (`silo.crypto.ckks`).
 
-Adversary: an aggregator, and members, that do not collude with the key holder. The aggregator sees ciphertexts only,
-not even the sum. The holder follows the protocol: it decrypts one sum a round, over the set that a quorum signed, and
-sees nothing else. An aggregator that forms another sum than it was asked for learns nothing by it, but the receivers
-would: they and the aggregator are assumed not to collude. (For collusion with members take the masked sum, or the
-lattice.)
+Adversary: a malicious aggregator, or malicious members, that do not collude with each other nor with the key holder.
+The aggregator sees ciphertexts only, not even the sum. The holder follows the protocol: it decrypts one sum a round,
+over the set that a quorum signed, and releases it if its tag is that of just these inputs: the members and the holder
+share the tags' key. An aggregator without it that forms another sum is refused always, and learns nothing from that;
+with a member's help it could have one released. (Where that is to be feared take the masked sum.)
 Threshold: `Parameters.fewest` at every step. What each learns: members the survivors, and the sum if they receive it;
 the holder both; the aggregator the survivors.
 """
@@ -24,6 +24,7 @@ from silo.crypto.packing import pack, unpack
 from silo.crypto.rng import Rng
 from silo.crypto.secret import Secret
 from silo.protocols.cohort import Survivors, Vote, Votes, count_votes
+from silo.protocols.envelope import Buffer
 from silo.protocols.errors import MalformedMessage, ProtocolViolation, UnexpectedMessage
 from silo.protocols.he_sum import agreed as cohort
 from silo.protocols.he_sum import schemes, vector
@@ -33,7 +34,6 @@ from silo.protocols.he_sum.errors import NotDecrypted
 from silo.protocols.he_sum.messages import Box, Ciphertext, HolderKey, KeyFrame, Release, Released, Upload
 from silo.protocols.he_sum.schemes import KEY_LIMIT, Decryption
 from silo.protocols.once import Once
-from silo.protocols.private import Private
 from silo.protocols.total import WEIGHT_UNIT, Total
 
 _KEY_BYTES = 32
@@ -42,13 +42,14 @@ _FIELDS = 8
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Waiting(Once):
-    """Waits for the holder's key."""
+    """Waits for the holder's key; the holder has made the key of the tags."""
 
     context: Context
     me: str
+    tags: Secret | None
 
     def encrypt(
-        self, message: KeyFrame, plain: Plain, *, rng: Rng, threads: int = 1
+        self, message: KeyFrame, plain: Plain, own: AgreementKey, *, rng: Rng, threads: int = 1
     ) -> tuple[Uploading, Upload]:
         """Check the key against the charter's fingerprint, and encrypt.
 
@@ -72,10 +73,15 @@ class Waiting(Once):
             raise UnexpectedMessage(
                 f"the key cannot be used: {problem}", culprits=(terms.holder,), round=context.round
             ) from None
-        words = vector.encode(plain, terms, rng=rng, threads=threads)
+        tags = self.tags or Secret(context.unbox(self.me, terms.holder, own, opened.message.boxes))
+        if len(tags) != _KEY_BYTES:
+            raise MalformedMessage(
+                "its box for us is not as agreed", culprits=(terms.holder,), round=context.round
+            )
+        words = vector.encode(plain, terms, rng=rng, threads=threads, key=tags, me=self.me)
         payload = scheme.encrypt(words, rng=rng, threads=threads)
         self._spend()
-        return Uploading(context, self.me), Upload(memoryview(payload))
+        return Uploading(context, self.me, tags), Upload(memoryview(payload))
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -84,6 +90,7 @@ class Uploading(Once):
 
     context: Context
     me: str
+    tags: Secret
 
     def agree(self, message: Survivors, upload: bytes) -> tuple[Voting, Vote]:
         """Check the survivors and vote for them; `upload` is the digest of the own upload as it was sent."""
@@ -91,7 +98,7 @@ class Uploading(Once):
         agreed = cohort.read(self.context, message)
         cohort.require_own(self.context, agreed, self.me, upload)
         self._spend()
-        return Voting(self.context, self.me, agreed), Vote(agreed.digest)
+        return Voting(self.context, self.me, agreed, self.tags), Vote(agreed.digest)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -101,6 +108,7 @@ class Voting(Once):
     context: Context
     me: str
     agreed: Agreed
+    tags: Secret
 
     def decrypt(
         self, message: Ciphertext, key: Decryption, own: AgreementKey, *, rng: Rng, threads: int = 1
@@ -115,7 +123,7 @@ class Voting(Once):
         self._spend()  # one decryption a round, whatever comes of it
         try:
             sums = key.decrypt(message.payload, summands=len(self.agreed.names), threads=threads)
-            total = vector.decode(sums, terms, self.agreed.names)
+            total = vector.decode(sums, terms, self.agreed.names, key=self.tags)
         except (DecryptionFailed, ParameterError) as problem:
             raise NotDecrypted(
                 f"what the aggregator gave is no sum over {len(self.agreed.names)} honest inputs ({problem}): a member "
@@ -127,8 +135,9 @@ class Voting(Once):
         context = self.context
         key = Secret.random(_KEY_BYTES, rng=rng)
         boxes = tuple(
-            Box(peer, bytes(context.pair(self.me, peer, own).seal(key.reveal(), rng=rng).ciphertext))
+            box
             for peer in sorted(set(context.parameters.receivers) & set(context.channels) - {self.me})
+            for box in context.box(self.me, peer, own, key.reveal(), rng=rng)
         )
         head = round(total.weight * WEIGHT_UNIT).to_bytes(_FIELDS, "little")
         head += total.saturated.to_bytes(_FIELDS, "little")
@@ -159,10 +168,7 @@ class Voting(Once):
 
     def _open(self, release: Release, own: AgreementKey) -> Total:
         context, holder = self.context, self.context.parameters.holder
-        mine = [box.ciphertext for box in release.boxes if box.peer == self.me]
-        if len(mine) != 1:
-            raise MalformedMessage("the release has no box for us", culprits=(holder,), round=context.round)
-        key = Secret(context.pair(self.me, holder, own).unseal(Private(memoryview(mine[0]))))
+        key = Secret(context.unbox(self.me, holder, own, release.boxes))
         try:
             raw = aead.unseal(
                 key, bytes(release.sealed), context.info(labels.SUM_RELEASE, self.agreed.digest)
@@ -196,4 +202,18 @@ def begin(context: Context, me: str) -> Waiting:
     """Begin a round. Raises `ParameterError` for who is not in it."""
     if me not in context.roster:
         raise ParameterError(f"{me} is not in the roster of this round")
-    return Waiting(context, me)
+    return Waiting(context, me, None)
+
+
+def hold(
+    context: Context, me: str, public: Buffer, own: AgreementKey, *, rng: Rng
+) -> tuple[Waiting, HolderKey]:
+    """Begin a round as the holder: its public key, and a fresh key for the tags to each member."""
+    begin(context, me)
+    tags = Secret.random(_KEY_BYTES, rng=rng)
+    boxes = tuple(
+        box
+        for peer in sorted(set(context.channels) - {me})
+        for box in context.box(me, peer, own, tags.reveal(), rng=rng)
+    )
+    return Waiting(context, me, tags), HolderKey(memoryview(public), boxes)

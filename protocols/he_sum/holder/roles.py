@@ -13,7 +13,7 @@ from silo.protocols.envelope import OVERHEAD
 from silo.protocols.he_sum.context import Context
 from silo.protocols.he_sum.errors import NotDecrypted
 from silo.protocols.he_sum.holder import client, server
-from silo.protocols.he_sum.messages import Ciphertext, HolderKey, KeyFrame, Released
+from silo.protocols.he_sum.messages import Ciphertext, KeyFrame, Released
 from silo.protocols.he_sum.schemes import KEY_LIMIT, Decryption
 from silo.protocols.step import Inbox, Outgoing, Role, Step, Wait
 from silo.protocols.total import Total
@@ -45,10 +45,14 @@ def member(
     def send(message: Message, protection: str, *, to_all: bool = False) -> tuple[Outgoing, ...]:
         return (Outgoing((aggregator,), message, protection, public=to_all),)
 
-    waiting = client.begin(context, me)
-    first = send(HolderKey(memoryview(public)), PUBLIC, to_all=True) if key else ()
+    first: tuple[Outgoing, ...] = ()
+    if key is None:
+        waiting = client.begin(context, me)
+    else:
+        waiting, shown = client.hold(context, me, public, own, rng=rng)
+        first = send(shown, PUBLIC, to_all=True)
     inbox: Inbox = yield Step(first, wait(KeyFrame, OVERHEAD + KEY_LIMIT))
-    uploading, upload = waiting.encrypt(inbox[aggregator].message, plain, rng=rng, threads=threads)
+    uploading, upload = waiting.encrypt(inbox[aggregator].message, plain, own, rng=rng, threads=threads)
     sent: Inbox = yield Step(send(upload, ENCRYPTED), None, once="upload")
     digest = sent[me].receipt.digest
     del upload, sent

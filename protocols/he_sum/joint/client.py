@@ -4,29 +4,31 @@ Scheme: exact ring learning with errors (`silo.crypto.lattice`). Every member ma
 only; the joint public key is the sum of the parts, and a sum is decrypted by all parts together, once. Parts of members
 who are lost are rebuilt from Shamir shares by a quorum, and worth nothing afterwards: the next round has another key.
 
-Adversary: a malicious aggregator together with `colluders` malicious members, for privacy. It learns no more than the
-one sum over the agreed set: every member adds up all uploads itself, signs the set, and decrypts this sum, once a
-round. A member pledges its upload before it sees another's, so that none can be made from an honest one. A part of the
-key is committed to before others are seen, so that none can be chosen to cancel them.
+Adversary, for privacy, one of three: a malicious aggregator; up to `colluders` malicious members beside an aggregator
+that follows the protocol; an aggregator and such members that follow the protocol and pool all they see. A malicious
+aggregator *together with* a malicious member is not withstood: ciphertexts carry no proof of their form, and from the
+decryption of a malformed one the member reads the key of the round, which opens what only the aggregator has.
+The aggregator cannot have another combination decrypted than the sum: members check it by a linear fingerprint under a
+key that it lacks, each signs the set and the sum, and decrypts one sum a round.
 Threshold: `Parameters.fewest` at every step, `Parameters.threshold` shares for a missing part. A member gives shares of
 at most n - fewest parts; with 2t > n + c fewer than all honest parts can then become known.
-What each learns: members the survivors and all ciphertexts, and the sum if they receive it; the aggregator the
+What each learns: members the survivors, the sum's ciphertext, and the sum if they receive it; the aggregator the
 survivors and the ciphertexts. A member that lies about its part of the decryption spoils the sum and is not named.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from silo.crypto import labels, shamir
-from silo.crypto.errors import DecryptionFailed, ParameterError
+from silo.crypto import shamir
+from silo.crypto.errors import DecryptionFailed, ParameterError, refuse_pickle
 from silo.crypto.keys import AgreementKey
 from silo.crypto.masking import Plain
 from silo.crypto.rng import Rng
 from silo.crypto.secret import Secret
-from silo.protocols.cohort import Vote, Votes, count_votes
+from silo.protocols.cohort import Vote, Votes, count_votes, read_receipts
 from silo.protocols.envelope import OVERHEAD, Buffer
 from silo.protocols.errors import InconsistentSets, MalformedMessage, UnexpectedMessage
 from silo.protocols.he_sum import agreed as cohort
@@ -40,222 +42,132 @@ from silo.protocols.he_sum.joint.key import JointSum
 from silo.protocols.he_sum.joint.shares import Given
 from silo.protocols.he_sum.messages import (
     Box,
-    Commit,
-    Commits,
+    JointParts,
     Missing,
+    Part,
     Partial,
     Parts,
-    Pledge,
-    Pledges,
     Recovery,
-    Reveal,
-    Reveals,
+    Summed,
     Upload,
-    Uploads,
 )
 from silo.protocols.once import Once
-from silo.protocols.private import Private
-from silo.protocols.rounds import by_name
 from silo.protocols.total import Total
 
 _SEED_BYTES = 32
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Committing(Once):
-    """Committed to its part; waits for the others' commitments."""
+class Joint:
+    """What the parts of the key gave: all by member, beside their directory and the key of the check."""
 
-    context: Context
-    own: Own
+    parts: dict[str, bytes]
+    held: dict[str, bytes]
+    """Own shares, by whose seed they are of."""
+    sealing: dict[str, Secret]
+    """The keys under which members seal their decryptions, where this one receives."""
+    directory: bytes
+    checking: Secret
 
-    def reveal(self, message: Commits, *, rng: Rng) -> tuple[Revealing, Reveal]:
-        """Show the part, and give each other member a share of its seed."""
-        self._fresh()
-        context, own = self.context, self.own
-        opened = context.open_all(message.commits, Commit)
-        commits = {name: one.message.commitment for name, one in opened.items()}
-        board.require(context, commits, "the commitments to the joint key")
-        if commits.get(own.me) != board.commitment(context, own.me, own.nonce, own.part.public):
-            raise InconsistentSets(
-                f"the commitments do not show {own.me}'s own",
-                culprits=(context.aggregator,),
-                round=context.round,
-            )
-        names = list(commits)
-        held = shamir.share(
-            own.seed,
-            threshold=context.parameters.threshold,
-            points=[context.roster.point(name) for name in names],
-            rng=rng,
-        )
-        boxes = []
-        for name, share in zip(names, held, strict=True):
-            if name != own.me:
-                sealing = own.sealing.reveal() if name in context.parameters.receivers else b""
-                plain = share.to_bytes() + sealing
-                sealed = context.pair(own.me, name, own.channel).seal(plain, rng=rng).ciphertext
-                boxes.append(Box(name, bytes(sealed)))
-        mine = held[names.index(own.me)].to_bytes()
-        self._spend()
-        return (
-            Revealing(context, own, commits, mine),
-            Reveal(own.nonce, memoryview(own.part.public), tuple(boxes)),
-        )
+    def __repr__(self) -> str:
+        return "Joint(<secret>)"
+
+    def __reduce__(self) -> Any:
+        refuse_pickle(self)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
-class Revealing(Once):
-    """Shown; waits for the others' parts."""
+class Showing(Once):
+    """Showed its part of the key; waits for the others' parts."""
 
     context: Context
     own: Own
-    commits: dict[str, bytes]
-    mine: bytes
 
-    def pledge(
-        self, message: Reveals, plain: Plain, *, rng: Rng, threads: int = 1
-    ) -> tuple[Pledging, Pledge]:
-        """Check every part against its commitment, encrypt under their sum, and pledge the ciphertext.
+    def encrypt(
+        self, message: JointParts, plain: Plain, *, rng: Rng, threads: int = 1
+    ) -> tuple[Uploading, Upload, bytes]:
+        """Encrypt under the sum of the parts; returns the upload and the note for its header.
 
         Raises `ValueOutOfRange`, `ProtocolViolation`, `TooFewParties`.
         """
         self._fresh()
         context, own = self.context, self.own
-        limit = board.reveal_limit(context, own.lattice)
-        opened = context.open_all(message.reveals, Reveal, limit=limit)
+        opened = context.open_all(message.parts, Part, limit=board.part_limit(context, own.lattice))
         for name, one in opened.items():
-            said = one.message
-            if self.commits.get(name) != board.commitment(context, name, said.nonce, said.part):
-                raise InconsistentSets(
-                    f"{name}'s part of the key is not the one it committed to",
-                    culprits=(name,),
-                    round=context.round,
-                )
             try:
-                own.lattice.check_part(said.part)
+                own.lattice.check_part(one.message.part)
             except ParameterError as problem:
                 raise MalformedMessage(
                     f"its part of the key is none: {problem}", culprits=(name,), round=context.round
                 ) from None
         board.require(context, opened, "the parts of the joint key")
-        if own.me not in opened:
+        if own.me not in opened or bytes(opened[own.me].message.part) != own.part.public:
             raise InconsistentSets(
-                f"{own.me}'s own part is left out", culprits=(context.aggregator,), round=context.round
+                f"{own.me}'s own part is left out or changed",
+                culprits=(context.aggregator,),
+                round=context.round,
             )
         parts = {name: bytes(one.message.part) for name, one in opened.items()}
-        held, sealing = {own.me: {own.me: self.mine}}, {own.me: own.sealing}
+        held, given = {own.me: own.share}, {own.me: own.contribution}
+        sealing = {own.me: own.sealing}
         for name, one in opened.items():
             if name != own.me:
-                share, key = self._unbox(name, one.message)
-                held[name] = {own.me: share}
+                held[name], given[name], key = self._unbox(name, one.message)
                 if key is not None:
                     sealing[name] = key
-        joint = own.lattice.combine(parts)
+        directory = board.directory(context, {name: one.receipt.digest for name, one in opened.items()})
+        checking = board.checking(context, directory, given)
         words = vector.encode(plain, context.parameters, rng=rng, threads=threads)
-        payload = joint.encrypt(words, rng=rng, threads=threads)
-        digests = {name: one.receipt.digest for name, one in opened.items()}
-        directory = hashlib.sha256(context.info(labels.ROSTER, *by_name(digests))).digest()
-        state = Pledging(
-            context,
-            own,
-            parts,
-            {name: one[own.me] for name, one in held.items()},
-            sealing,
-            directory,
-            Upload(memoryview(payload)),
-        )
+        payload = own.lattice.combine(parts).encrypt(words, rng=rng, threads=threads)
+        note = board.seal_fingerprint(context, checking, own.me, payload, rng=rng)
+        after = Uploading(context, own, Joint(parts, held, sealing, directory, checking))
         self._spend()
-        return state, Pledge(board.pledged(context, directory, own.me, payload))
+        return after, Upload(memoryview(payload)), note
 
-    def _unbox(self, name: str, said: Reveal) -> tuple[bytes, Secret | None]:
+    def _unbox(self, name: str, said: Part) -> tuple[bytes, bytes, Secret | None]:
         context, own = self.context, self.own
-        mine = [box.ciphertext for box in said.boxes if box.peer == own.me]
         receives = own.me in context.parameters.receivers
-        size = shamir.SHARE_BYTES + (_SEED_BYTES if receives else 0)
-        raw = b""
-        if len(mine) == 1:
-            raw = context.pair(own.me, name, own.channel).unseal(Private(memoryview(mine[0])))
-        if len(raw) != size:
+        raw = context.unbox(own.me, name, own.channel, said.boxes)
+        if len(raw) != shamir.SHARE_BYTES + _SEED_BYTES * (1 + receives):
             raise MalformedMessage("its box for us is not as agreed", culprits=(name,), round=context.round)
-        key = Secret(raw[shamir.SHARE_BYTES :]) if receives else None
-        return raw[: shamir.SHARE_BYTES], key
-
-
-@dataclass(frozen=True, repr=False, eq=False)
-class Pledging(Once):
-    """Pledged its ciphertext; waits for the others' pledges."""
-
-    context: Context
-    own: Own
-    parts: dict[str, bytes]
-    held: dict[str, bytes]
-    """Own shares, by whose seed they are of."""
-    sealing: dict[str, Secret]
-    directory: bytes
-    upload: Upload
-
-    def send(self, message: Pledges) -> tuple[Uploading, Upload]:
-        """Upload, now that nobody can make a ciphertext from this one."""
-        self._fresh()
-        context, own = self.context, self.own
-        opened = context.open_all(message.pledges, Pledge)
-        pledges = {name: one.message.digest for name, one in opened.items()}
-        board.require(context, pledges, "the pledges")
-        mine = board.pledged(context, self.directory, own.me, self.upload.payload)
-        if pledges.get(own.me) != mine:
-            raise InconsistentSets(
-                f"the pledges do not show {own.me}'s own", culprits=(context.aggregator,), round=context.round
-            )
-        self._spend()
-        after = Uploading(context, own, self.parts, self.held, self.sealing, self.directory, pledges)
-        return after, self.upload
+        at, upto = shamir.SHARE_BYTES, shamir.SHARE_BYTES + _SEED_BYTES
+        return raw[:at], raw[at:upto], Secret(raw[upto:]) if receives else None
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Uploading(Once):
-    """Uploaded; waits for all uploads."""
+    """Uploaded; waits for the sum."""
 
     context: Context
     own: Own
-    parts: dict[str, bytes]
-    held: dict[str, bytes]
-    sealing: dict[str, Secret]
-    directory: bytes
-    pledges: dict[str, bytes]
+    joint: Joint
 
-    def agree(self, message: Uploads, upload: bytes) -> tuple[Voting, Vote]:
-        """Add up what was uploaded, and vote for this set; `upload` is the digest of the own one as it was sent."""
+    def agree(self, message: Summed, upload: bytes) -> tuple[Voting, Vote]:
+        """Check that this is the sum of the uploads, and vote for it; `upload` is the digest of the own one as sent."""
         self._fresh()
-        context, own = self.context, self.own
-        limit = OVERHEAD + 64 + own.lattice.payload_bytes
-        total = own.lattice.sum()
-        digests: dict[str, bytes] = {}
-        for frame in message.uploads:
-            opened = context.open_public(frame, Upload, limit=limit)
-            name, payload = opened.sender, opened.message.payload
-            if name in digests:
-                raise UnexpectedMessage(
-                    f"two uploads of {name}", culprits=(context.aggregator, name), round=context.round
-                )
-            if name not in self.parts or self.pledges.get(name) != board.pledged(
-                context, self.directory, name, payload
-            ):
-                raise InconsistentSets(
-                    f"{name} uploaded what it did not pledge", culprits=(name,), round=context.round
-                )
-            try:
-                total.check(payload)
-                total.add(payload)
-            except ParameterError as problem:
-                raise MalformedMessage(
-                    f"an upload is no ciphertext: {problem}", culprits=(name,), round=context.round
-                ) from None
-            digests[name] = opened.receipt.digest
-        board.require(context, digests, "the upload")
-        agreed = Agreed(dict(sorted(digests.items())), context.cohort(digests, self.directory))
+        context, own, joint = self.context, self.own, self.joint
+        found = read_receipts(context, message.uploads, Upload.__name__, context.aggregator)
+        uploads = {name: one.digest for name, one in found.items()}
+        strangers = sorted(uploads.keys() - joint.parts.keys())
+        if strangers:
+            raise InconsistentSets(
+                f"{', '.join(strangers)} uploaded without a part of the key",
+                culprits=(context.aggregator, *strangers),
+                round=context.round,
+            )
+        agreed = board.agreed(context, joint.directory, uploads, message.payload)
         cohort.require_own(context, agreed, own.me, upload)
+        board.check_sum(
+            context, joint.checking, {name: one.note for name, one in found.items()}, message.payload
+        )
+        try:
+            total = own.lattice.read_sum(message.payload, summands=len(uploads))
+        except ParameterError as problem:
+            raise MalformedMessage(
+                f"the sum is no ciphertext: {problem}", culprits=(context.aggregator,), round=context.round
+            ) from None
         self._spend()
-        return Voting(context, own, self.parts, self.held, self.sealing, total, agreed), Vote(agreed.digest)
+        return Voting(context, own, joint, total, agreed), Vote(agreed.digest)
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -264,25 +176,23 @@ class Voting(Once):
 
     context: Context
     own: Own
-    parts: dict[str, bytes]
-    held: dict[str, bytes]
-    sealing: dict[str, Secret]
+    joint: Joint
     total: JointSum
     agreed: Agreed
 
     def decrypt(self, message: Votes, *, rng: Rng) -> tuple[Finishing, Partial]:
         """Give the own part of the decryption of this sum, and shares of the parts of who did not upload."""
         self._fresh()
-        context, own = self.context, self.own
+        context, own, joint = self.context, self.own, self.joint
         count_votes(context, self.agreed.digest, self.agreed.names, message)
-        lost = frozenset(self.parts) - self.agreed.names
+        lost = frozenset(joint.parts) - self.agreed.names
         board.require_few(context, lost)
-        given = Given(memoryview(own.part.partial(self.total, rng=rng)), board.shares(self.held, lost))
+        given = Given(memoryview(own.part.partial(self.total, rng=rng)), board.shares(joint.held, lost))
         sealed = shares.seal(
             own.sealing, given, board.associated(context, self.agreed, own.me, "part"), rng=rng
         )
         self._spend()
-        after = Finishing(context, own, self.parts, self.held, self.sealing, self.total, self.agreed, lost)
+        after = Finishing(context, own, joint, self.total, self.agreed, lost)
         return after, Partial(sealed)
 
 
@@ -292,9 +202,7 @@ class Finishing(Once):
 
     context: Context
     own: Own
-    parts: dict[str, bytes]
-    held: dict[str, bytes]
-    sealing: dict[str, Secret]
+    joint: Joint
     total: JointSum
     agreed: Agreed
     lost: frozenset[str]
@@ -313,14 +221,12 @@ class Finishing(Once):
                 found=sorted(names),
             )
         board.require_few(context, self.lost | names)
-        given = Given(memoryview(b""), board.shares(self.held, names))
+        given = Given(memoryview(b""), board.shares(self.joint.held, names))
         sealed = shares.seal(
             own.sealing, given, board.associated(context, self.agreed, own.me, "recovery"), rng=rng
         )
         self._spend()
-        after = Finishing(
-            context, own, self.parts, self.held, self.sealing, self.total, self.agreed, self.lost, asked=True
-        )
+        after = Finishing(context, own, self.joint, self.total, self.agreed, self.lost, asked=True)
         return after, Recovery(sealed)
 
     def finish(self, message: Parts, *, receives: bool = True, rng: Rng) -> Total | None:
@@ -340,8 +246,8 @@ class Finishing(Once):
             for share in one.shares:
                 found.setdefault(share.owner, {})[holder] = share.share
         partials = {name: bytes(one.partial) for name, one in given.items()}
-        for name in sorted(frozenset(self.parts) - partials.keys()):
-            part = shares.rebuild(context, lattice, name, self.parts[name], found.get(name, {}))
+        for name in sorted(frozenset(self.joint.parts) - partials.keys()):
+            part = shares.rebuild(context, lattice, name, self.joint.parts[name], found.get(name, {}))
             partials[name] = part.partial(self.total, rng=rng)
         try:
             words = lattice.fuse(self.total, partials, summands=len(self.agreed.names))
@@ -361,12 +267,12 @@ class Finishing(Once):
         limit = OVERHEAD + 4096 + 64 * len(context.roster) + self.own.lattice.partial_bytes
         given: dict[str, Given] = {}
         for name, opened in context.open_all(frames, kind, limit=limit).items():
-            if name not in self.agreed.names or name not in self.sealing:
+            if name not in self.agreed.names or name not in self.joint.sealing:
                 raise UnexpectedMessage(
                     "a part of who is not among the survivors", culprits=(name,), round=context.round
                 )
             associated = board.associated(context, self.agreed, name, step)
-            one = shares.unseal(context, name, self.sealing[name], opened.message.sealed, associated)
+            one = shares.unseal(context, name, self.joint.sealing[name], opened.message.sealed, associated)
             if len(one.partial) != size:
                 raise MalformedMessage(
                     f"its part of the decryption has {len(one.partial)} bytes, not {size}",
@@ -377,13 +283,26 @@ class Finishing(Once):
         return given
 
 
-def begin(context: Context, me: str, channel: AgreementKey, *, rng: Rng) -> tuple[Committing, Commit]:
-    """Begin a round: a fresh part of the key, and a commitment to it. Raises `ParameterError`."""
-    if me not in context.roster:
+def begin(context: Context, me: str, channel: AgreementKey, *, rng: Rng) -> tuple[Showing, Part]:
+    """Begin a round: a fresh part of the key, and a share of it for each who is here. Raises `ParameterError`."""
+    if me not in context.roster or me not in context.channels:
         raise ParameterError(f"{me} is not in the roster of this round")
     lattice = board.lattice_of(context)
     seed, sealing = Secret.random(_SEED_BYTES, rng=rng), Secret.random(_SEED_BYTES, rng=rng)
-    nonce = rng.bytes(_SEED_BYTES)
-    part = lattice.part(seed)
-    own = Own(me, channel, lattice, seed, nonce, part, sealing)
-    return Committing(context, own), Commit(board.commitment(context, me, nonce, part.public))
+    contribution, names = rng.bytes(_SEED_BYTES), sorted(context.channels)
+    dealt = shamir.share(
+        seed,
+        threshold=context.parameters.threshold,
+        points=[context.roster.point(name) for name in names],
+        rng=rng,
+    )
+    boxes: tuple[Box, ...] = ()
+    mine = b""
+    for name, share in zip(names, dealt, strict=True):
+        if name == me:
+            mine = share.to_bytes()
+            continue
+        key = sealing.reveal() if name in context.parameters.receivers else b""
+        boxes += context.box(me, name, channel, share.to_bytes() + contribution + key, rng=rng)
+    own = Own(me, channel, lattice, lattice.part(seed), mine, contribution, sealing)
+    return Showing(context, own), Part(memoryview(own.part.public), boxes)

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy.typing as npt
-from silo.crypto.lattice import decryption, keys, vector
 
 from silo.crypto.errors import refuse_pickle
+from silo.crypto.lattice import decryption, keys, parameters, vector
 from silo.crypto.rng import Rng
 from silo.crypto.secret import Secret
 from silo.protocols.envelope import Buffer
@@ -17,9 +17,9 @@ from silo.protocols.envelope import Buffer
 class JointSum:
     """A running sum of ciphertexts."""
 
-    def __init__(self, count: int, bits: int) -> None:
-        self.payload_bytes = vector.payload_bytes(count, bits)
-        self.total = vector.Sum(count, bits)
+    def __init__(self, total: vector.Sum) -> None:
+        self.payload_bytes = vector.payload_bytes(total.count, total.bits)
+        self.total = total
 
     def check(self, payload: Buffer) -> None:
         """Refuse bytes that are no ciphertexts. Raises `ParameterError`."""
@@ -28,6 +28,10 @@ class JointSum:
     def add(self, payload: Buffer) -> None:
         """Add what was checked."""
         self.total.add(payload)
+
+    def payload(self) -> Buffer:
+        """The sum as bytes."""
+        return self.total.payload()
 
 
 class KeyPart:
@@ -62,9 +66,13 @@ class JointKey:
 
 
 class Lattice:
-    """The scheme of one round: `common` (32 bytes) gives the polynomial that all parts share."""
+    """The scheme of one round: `common` (32 bytes) gives the polynomial that all parts share.
+
+    Raises `ParameterError` for more parties than the noise has room for.
+    """
 
     def __init__(self, common: bytes, *, count: int, bits: int, parties: int) -> None:
+        parameters.require(bits, parties)
         self._common = keys.expand(common)
         self._count, self._bits = count, bits
         self.payload_bytes = vector.payload_bytes(count, bits)
@@ -85,7 +93,11 @@ class Lattice:
 
     def sum(self) -> JointSum:
         """An empty sum."""
-        return JointSum(self._count, self._bits)
+        return JointSum(vector.Sum(self._count, self._bits))
+
+    def read_sum(self, payload: Buffer, *, summands: int) -> JointSum:
+        """A sum that somebody else added up. Raises `ParameterError`."""
+        return JointSum(vector.Sum.read(payload, self._count, self._bits, summands=summands))
 
     def fuse(self, total: JointSum, partials: Mapping[str, bytes], *, summands: int) -> npt.NDArray[Any]:
         """The sum of the words, from all parts of its decryption. Raises `DecryptionFailed`, `ParameterError`."""

@@ -10,7 +10,7 @@ from silo.protocols.cohort import Votes
 from silo.protocols.envelope import OVERHEAD
 from silo.protocols.he_sum.context import Context
 from silo.protocols.he_sum.joint import board, client, server
-from silo.protocols.he_sum.messages import Commits, Missing, Parts, Pledges, Reveals, Uploads
+from silo.protocols.he_sum.messages import JointParts, Missing, Parts, Summed
 from silo.protocols.step import Inbox, Outgoing, Role, Step, Wait
 from silo.protocols.total import Total
 
@@ -40,20 +40,16 @@ def member(
     def send(message: Message, protection: str) -> tuple[Outgoing, ...]:
         return (Outgoing((aggregator,), message, protection, public=True),)
 
-    committing, commit = client.begin(context, me, own, rng=rng)
-    lattice = committing.own.lattice
-    inbox: Inbox = yield Step(send(commit, PUBLIC), wait(small, Commits))
-    revealing, reveal = committing.reveal(inbox[aggregator].message, rng=rng)
-    each = board.reveal_limit(context, lattice)
-    inbox = yield Step(send(reveal, PUBLIC), wait(OVERHEAD + n * each, Reveals))
-    pledging, pledge = revealing.pledge(inbox[aggregator].message, plain, rng=rng, threads=threads)
-    inbox = yield Step(send(pledge, PUBLIC), wait(small, Pledges))
-    uploading, upload = pledging.send(inbox[aggregator].message)
-    del pledging
-    sent: Inbox = yield Step(send(upload, ENCRYPTED), None, once="upload")
+    showing, part = client.begin(context, me, own, rng=rng)
+    lattice = showing.own.lattice
+    each = board.part_limit(context, lattice)
+    inbox: Inbox = yield Step(send(part, PUBLIC), wait(OVERHEAD + n * each, JointParts))
+    uploading, upload, note = showing.encrypt(inbox[aggregator].message, plain, rng=rng, threads=threads)
+    outgoing = Outgoing((aggregator,), upload, ENCRYPTED, note=note)
+    sent: Inbox = yield Step((outgoing,), None, once="upload")
     digest = sent[me].receipt.digest
-    del upload, sent
-    inbox = yield Step((), wait(small + n * (OVERHEAD + lattice.payload_bytes), Uploads))
+    del upload, outgoing, sent
+    inbox = yield Step((), wait(small + lattice.payload_bytes, Summed))
     voting, vote = uploading.agree(inbox[aggregator].message, digest)
     survivors = voting.agreed.names
     inbox = yield Step(send(vote, VOTE), wait(small, Votes), once="vote", over=survivors)
@@ -70,22 +66,18 @@ def aggregator(context: Context, *, present: frozenset[str] | None = None) -> Ro
     """The aggregator: yields steps, returns the survivors. `present` None: all members."""
     collecting = server.open_round(context, frozenset(context.roster) if present is None else present)
     yield Step((), collecting.waits)
-    revealing, commits = collecting.close_round()
-    yield Step(_to(revealing.expected, commits, PUBLIC), revealing.waits)
-    pledging, reveals = revealing.close_round()
-    yield Step(_to(pledging.expected, reveals, PUBLIC), pledging.waits)
-    uploading, pledges = pledging.close_round()
-    yield Step(_to(uploading.expected, pledges, PUBLIC), uploading.waits)
-    voting, uploads = uploading.close_round()
-    yield Step(_to(voting.expected, uploads, ENCRYPTED), voting.waits)
+    uploading, parts = collecting.close_round()
+    yield Step(_to(uploading.expected, parts, PUBLIC), uploading.waits)
+    voting, summed = uploading.close_round()
+    yield Step(_to(voting.expected, summed, ENCRYPTED), voting.waits)
     decrypting, votes = voting.close_round()
     yield Step(_to(decrypting.expected, votes, PUBLIC), decrypting.waits)
     recovering, missing = decrypting.close_round()
     if missing.names:
         yield Step(_to(recovering.expected, missing, PUBLIC), recovering.waits)
-    told, parts = recovering.expected, recovering.close_round()
+    told, given = recovering.expected, recovering.close_round()
     getting = told & frozenset(context.parameters.receivers)
-    yield Step(_to(getting, parts, SEALED) + _to(told - getting, Parts((), ()), PUBLIC), None)
+    yield Step(_to(getting, given, SEALED) + _to(told - getting, Parts((), ()), PUBLIC), None)
     return decrypting.survivors
 
 

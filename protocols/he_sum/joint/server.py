@@ -1,4 +1,4 @@
-"""The aggregator's side of the sum under a joint key: a board on which members put what the others read."""
+"""The aggregator's side of the sum under a joint key: it passes on what members sign, and adds what nobody can read."""
 
 from __future__ import annotations
 
@@ -9,96 +9,63 @@ from silo.protocols.cohort import Vote, Votes
 from silo.protocols.collecting import Collecting
 from silo.protocols.envelope import OVERHEAD, Opened
 from silo.protocols.errors import InconsistentSets, MalformedMessage
+from silo.protocols.he_sum.agreed import Agreed
 from silo.protocols.he_sum.context import Context
 from silo.protocols.he_sum.joint import board
 from silo.protocols.he_sum.joint.key import JointSum, Lattice
 from silo.protocols.he_sum.messages import (
-    Commit,
-    Commits,
+    JointParts,
     Missing,
+    Part,
     Partial,
     Parts,
-    Pledge,
-    Pledges,
     Recovery,
-    Reveal,
-    Reveals,
+    Summed,
     Upload,
-    Uploads,
 )
 
 
-@dataclass(frozen=True, repr=False, eq=False)
-class CollectingCommits(Collecting[Context]):
-    """Waits for the commitments to the parts of the key."""
-
-    name = "the commitments to the joint key"
-    kinds = (Commit,)
-
-    def close_round(self) -> tuple[CollectingReveals, Commits]:
-        """Publish them."""
-        self._close()
-        lattice = board.lattice_of(self.context)
-        commits = {name: one.message.commitment for name, one in self.inbox.items()}
-        state = CollectingReveals(self.context, frozenset(self.inbox), lattice=lattice, commits=commits)
-        return state, Commits(self._frames)
-
-
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
-class CollectingReveals(Collecting[Context]):
+class CollectingKey(Collecting[Context]):
     """Waits for the parts of the key."""
 
     lattice: Lattice
-    commits: dict[str, bytes]
 
     name = "the parts of the joint key"
-    kinds = (Reveal,)
+    kinds = (Part,)
 
     @property
     def limit(self) -> int:
-        return board.reveal_limit(self.context, self.lattice)
+        return board.part_limit(self.context, self.lattice)
 
-    def check(self, opened: Opened[Reveal]) -> None:
-        said, who = opened.message, opened.sender
-        if self.commits[who] != board.commitment(self.context, who, said.nonce, said.part):
-            raise InconsistentSets(
-                "its part of the key is not the one it committed to",
-                culprits=(who,),
-                round=self.context.round,
-            )
+    def check(self, opened: Opened[Part]) -> None:
         try:
-            self.lattice.check_part(said.part)
+            self.lattice.check_part(opened.message.part)
         except ParameterError as problem:
-            raise MalformedMessage(str(problem), culprits=(who,), round=self.context.round) from None
+            raise MalformedMessage(
+                str(problem), culprits=(opened.sender,), round=self.context.round
+            ) from None
 
-    def close_round(self) -> tuple[CollectingPledges, Reveals]:
-        """Publish them."""
+    def close_round(self) -> tuple[CollectingUploads, JointParts]:
+        """Publish them, now that all are here: nobody has chosen its own by the others'."""
         self._close()
         frames = tuple(memoryview(self.inbox[name].frame) for name in sorted(self.inbox))
-        return CollectingPledges(self.context, frozenset(self.inbox), lattice=self.lattice), Reveals(frames)
-
-
-@dataclass(frozen=True, repr=False, eq=False, kw_only=True)
-class CollectingPledges(Collecting[Context]):
-    """Waits for the digests of the uploads to come."""
-
-    lattice: Lattice
-
-    name = "the pledges"
-    kinds = (Pledge,)
-
-    def close_round(self) -> tuple[CollectingUploads, Pledges]:
-        """Publish them."""
-        self._close()
-        state = CollectingUploads(self.context, frozenset(self.inbox), total=self.lattice.sum())
-        return state, Pledges(self._frames)
+        digests = {name: one.receipt.digest for name, one in self.inbox.items()}
+        state = CollectingUploads(
+            self.context,
+            frozenset(self.inbox),
+            total=self.lattice.sum(),
+            directory=board.directory(self.context, digests),
+        )
+        return state, JointParts(frames)
 
 
 @dataclass(frozen=True, repr=False, eq=False, kw_only=True)
 class CollectingUploads(Collecting[Context]):
-    """Waits for the ciphertexts; refuses what the members would refuse."""
+    """Waits for the ciphertexts and adds them as they come."""
 
     total: JointSum
+    directory: bytes
 
     name = "the upload"
     kinds = (Upload,)
@@ -115,24 +82,41 @@ class CollectingUploads(Collecting[Context]):
                 f"an upload is no ciphertext: {problem}", culprits=(opened.sender,), round=self.context.round
             ) from None
 
-    def close_round(self) -> tuple[CollectingVotes, Uploads]:
-        """Publish them."""
+    def accept(self, opened: Opened[Upload]) -> None:
+        super().accept(opened)
+        self.total.add(opened.message.payload)
+        # Only the receipt is kept: the payload is in the sum.
+        self.inbox[opened.sender] = Opened(opened.sender, Upload(memoryview(b"")), opened.receipt, b"")
+
+    def close_round(self) -> tuple[CollectingVotes, Summed]:
+        """Publish the sum, and the receipts of what is in it."""
         self._close()
-        frames = tuple(memoryview(self.inbox[name].frame) for name in sorted(self.inbox))
-        return CollectingVotes(self.context, frozenset(self.inbox)), Uploads(frames)
+        uploads = {name: one.receipt.digest for name, one in self.inbox.items()}
+        receipts = tuple(self.inbox[name].receipt for name in sorted(self.inbox))
+        message = Summed(receipts, memoryview(self.total.payload()))
+        agreed = board.agreed(self.context, self.directory, uploads, message.payload)
+        return CollectingVotes(self.context, agreed.names, agreed=agreed), message
 
 
-@dataclass(frozen=True, repr=False, eq=False)
+@dataclass(frozen=True, repr=False, eq=False, kw_only=True)
 class CollectingVotes(Collecting[Context]):
-    """Waits for the signatures on the survivors."""
+    """Waits for the signatures on the survivors and their sum."""
+
+    agreed: Agreed
 
     name = "the vote on the survivors"
     kinds = (Vote,)
 
+    def check(self, opened: Opened[Vote]) -> None:
+        if opened.message.survivors != self.agreed.digest:
+            raise InconsistentSets(
+                "a vote on other survivors", culprits=(opened.sender,), round=self.context.round
+            )
+
     def close_round(self) -> tuple[CollectingParts, Votes]:
         """Publish the votes."""
         self._close()
-        state = CollectingParts(self.context, frozenset(self.inbox), survivors=self.expected)
+        state = CollectingParts(self.context, frozenset(self.inbox), survivors=self.agreed.names)
         return state, Votes(self._frames)
 
 
@@ -185,6 +169,6 @@ class CollectingRecoveries(Collecting[Context]):
         return Parts(self.partials, frames)
 
 
-def open_round(context: Context, present: frozenset[str]) -> CollectingCommits:
+def open_round(context: Context, present: frozenset[str]) -> CollectingKey:
     """Begin a round with those of the roster who are there."""
-    return CollectingCommits(context, present & frozenset(context.roster))
+    return CollectingKey(context, present & frozenset(context.roster), lattice=board.lattice_of(context))

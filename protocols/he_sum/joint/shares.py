@@ -27,6 +27,12 @@ class Shared(Message, frozen=True):
     owner: Name
     share: Bytes33
 
+    def __repr__(self) -> str:
+        return f"Shared({self.owner}, <secret>)"
+
+    def __reduce__(self) -> Any:
+        refuse_pickle(self)
+
 
 class Given(Message, frozen=True):
     """What a member gives the receivers: its part of the decryption (or nothing), and shares of who is lost."""

@@ -126,12 +126,14 @@ class Federation:
             return joint.aggregator(self.context)
         return holder.aggregator(self.context, rng=SystemRng())
 
-    def sealed(self, name: str, message: Message, to: str = EVERYBODY, *, round: int = 0) -> Opened[Any]:
+    def sealed(
+        self, name: str, message: Message, to: str = EVERYBODY, *, round: int = 0, note: bytes = b""
+    ) -> Opened[Any]:
         """Sign as `name` and open again, as the driver does."""
         bearings = self.context.bearings
         signer = self.relay if name == RELAY else self.keys[name]
         signed = dataclasses.replace(bearings, round=round) if round else bearings
-        sent = seal(message, signed, sender=name, recipient=to, signer=signer)
+        sent = seal(message, signed, sender=name, recipient=to, signer=signer, note=note)
         return self.opened(bytes(sent.frame), name)
 
     def opened(self, frame: bytes, came_from: str) -> Opened[Any]:
@@ -247,11 +249,15 @@ class _Run:
                 self.gone.add(name)
                 return {}
             to = EVERYBODY if outgoing.public else RELAY
-            sent[name] = self.fed.sealed(name, outgoing.message, to)
+            sent[name] = self.fed.sealed(name, outgoing.message, to, note=outgoing.note)
             message = self.hand(name, RELAY, outgoing.message)
             if message is None:
                 continue
             self.found.said.append((name, RELAY, message))
-            arrives = sent[name] if message is outgoing.message else self.fed.sealed(name, message, to)
+            arrives = (
+                sent[name]
+                if message is outgoing.message
+                else self.fed.sealed(name, message, to, note=outgoing.note)
+            )
             self.box[RELAY].append(arrives)
         return sent
