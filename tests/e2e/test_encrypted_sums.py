@@ -14,13 +14,13 @@ from tests.e2e.site import MEMBERS, same, wait_until
 HELD = [(step, when) for step in ("Upload", "Vote") for when in ("before", "during", "after")]
 JOINT = [
     (step, when)
-    for step in ("Commit", "Reveal", "Pledge", "Upload", "Vote", "Partial")
+    for step in ("Part", "Upload", "Vote", "Partial")
     for when in ("before", "during", "after")
 ]
 FAST = {
     ("ckks", "Upload", "before"),
     ("paillier", "Vote", "after"),
-    ("lattice", "Reveal", "after"),
+    ("lattice", "Part", "after"),
     ("lattice", "Upload", "after"),
     ("lattice", "Partial", "before"),
 }
