@@ -28,7 +28,7 @@ class Sum(Protocol):
         ...
 
     def payload(self, *, rng: Rng) -> Buffer:
-        """The sum, re-randomised where the scheme can."""
+        """The sum as it goes to the holder."""
         ...
 
 

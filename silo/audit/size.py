@@ -7,6 +7,7 @@ is made on both, so that it is known to see.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,7 +42,12 @@ class Found:
     @property
     def caught(self) -> bool:
         """Whether Silo's update tells the size."""
-        return self.silo_accuracy > 0.55
+        return self.silo_accuracy > self.limit
+
+    @property
+    def limit(self) -> float:
+        """More than 55 % of 1,000 guesses are a fault; of fewer as much as a coin exceeds as seldom, one time in 1,200."""
+        return 0.5 + 0.05 * math.sqrt(max(1.0, 1000 / self.silo_trials))
 
     @property
     def sees(self) -> bool:

@@ -165,7 +165,7 @@ def size(ctx: click.Context, trials: int, as_json: bool) -> None:
     else:
         click.echo(
             f"N told from N + 1: {found.silo_accuracy:.1%} of {found.silo_trials} guesses (a coin: 50 %; a fault "
-            f"beyond 55 %)\nthe same attack on plain Opacus: {found.opacus_accuracy:.1%} of "
+            f"beyond {100 * found.limit:.0f} %)\nthe same attack on plain Opacus: {found.opacus_accuracy:.1%} of "
             f"{found.opacus_trials}\n{verdict}, at a claimed epsilon of {found.claimed_epsilon:.3f}"
         )
     if found.caught or not found.sees:

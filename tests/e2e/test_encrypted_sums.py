@@ -13,9 +13,7 @@ from tests.e2e.site import MEMBERS, same, wait_until
 
 HELD = [(step, when) for step in ("Upload", "Vote") for when in ("before", "during", "after")]
 JOINT = [
-    (step, when)
-    for step in ("Part", "Upload", "Vote", "Partial")
-    for when in ("before", "during", "after")
+    (step, when) for step in ("Part", "Upload", "Vote", "Partial") for when in ("before", "during", "after")
 ]
 FAST = {
     ("ckks", "Upload", "before"),

@@ -74,6 +74,14 @@ def test_the_size_does_not_show_and_the_attack_sees(trials: int, theirs: int) ->
     assert found.sees
 
 
+@pytest.mark.parametrize(("trials", "limit"), [(100, 0.658), (250, 0.6), (1000, 0.55), (100_000, 0.55)])
+def test_a_coin_is_hardly_ever_taken_for_a_fault(trials: int, limit: float) -> None:
+    found = size.Found(limit - 0.005, trials, 1.0, 20, 0.1)
+    assert found.limit == pytest.approx(limit, abs=0.001)
+    assert not found.caught
+    assert size.Found(limit + 0.005, trials, 1.0, 20, 0.1).caught
+
+
 def run(*arguments: str, code: int) -> Any:
     found = CliRunner().invoke(cli, ["audit", *arguments])
     assert found.exit_code == code, found.output
