@@ -46,7 +46,7 @@ class Found:
 
     @property
     def limit(self) -> float:
-        """More than 55 % of 1,000 guesses are a fault; of fewer as much as a coin exceeds as seldom, one time in 1,200."""
+        """A fault is more than 55 % of 1,000 guesses, and of fewer what a coin exceeds as seldom: once in 1,200."""
         return 0.5 + 0.05 * math.sqrt(max(1.0, 1000 / self.silo_trials))
 
     @property
