@@ -85,9 +85,9 @@ class Aggregator:
             if not missing and self._waiting:
                 taken, self._waiting = self._waiting, {}
                 return dict(sorted(taken.items()))
-            if not expected and self._seen:
-                if self.once:
-                    return None
+            if self.once and not expected and self._seen:
+                return None
+            if not self.once and self._all_left(expected):
                 # The next run begins: everybody is awaited again, whatever became of them in the last.
                 self._seen.clear()
                 self.seat.gone.clear()
@@ -100,6 +100,13 @@ class Aggregator:
             if came is not None:
                 self._take(came)
         return None
+
+    def _all_left(self, expected: set[str]) -> bool:
+        """Whether all who came have left; nobody else need have come yet."""
+        if self._waiting:
+            return False
+        gone = self.seat.gone.keys() & set(self.charter.names)
+        return bool(gone) and self._seen <= gone or bool(self._seen) and not expected
 
     def _expected(self, start: float) -> set[str]:
         now = time.monotonic()

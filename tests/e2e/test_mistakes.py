@@ -14,7 +14,7 @@ from silo.crypto.rng import SystemRng
 from silo.identity import Identity
 from silo.outbox import Outbox
 from tests.e2e.conftest import Found
-from tests.e2e.site import MEMBERS, Process, Site
+from tests.e2e.site import MEMBERS, Process, Site, wait_until
 
 TRIO = MEMBERS[:3]
 ME = TRIO[0]
@@ -52,7 +52,10 @@ def refused_in_session(process: Process, code: str, *words: str) -> list[str]:
 
 def sent(site: Site, name: str) -> list[str]:
     """The kinds of messages that left a member, by its outbox."""
-    with Outbox.open_to_read(site.keys(name) / "state" / "outbox.db") as box:
+    path = site.keys(name) / "state" / "outbox.db"
+    if not path.exists():
+        return []
+    with Outbox.open_to_read(path) as box:
         return [entry.kind for entry in box.rows()]
 
 
@@ -165,7 +168,11 @@ def test_a_value_that_cannot_be_encoded_is_named_with_its_place(found: Found, tm
     refused_in_session(site.join(ME, "nan"), "SILO-106", "weights[2, 3] is nan")
     refused_in_session(site.join(ME, "large"), "SILO-106", "weights[1, 4] is -7.5", "up to 1.0")
     assert "Present" not in sent(site, ME)
-    members = [site.join(name) for name in TRIO]
+    # Nobody else had come yet, so the others wait for it, however much later it comes back.
+    others = [site.join(name) for name in TRIO[1:]]
+    for name in TRIO[1:]:
+        wait_until(lambda name=name: "Present" in sent(site, name), f"{name} says that it is there")
+    members = [site.join(ME), *others]
     assert [process.end() for process in members] == [0, 0, 0]
 
 
