@@ -106,7 +106,9 @@ class Aggregator:
         if self._waiting:
             return False
         gone = self.seat.gone.keys() & set(self.charter.names)
-        return bool(gone) and self._seen <= gone or bool(self._seen) and not expected
+        if gone and self._seen <= gone:
+            return True
+        return bool(self._seen) and not expected
 
     def _expected(self, start: float) -> set[str]:
         now = time.monotonic()
