@@ -10,7 +10,7 @@ PYTHON ?= python3
 # The one version with a small CPU build; a range would pull gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 DEMO ?= hospitals
-# The benchmarks by name (secagg, he, ledger, dp, utility), and the peer of the first: what the extra `bench` names,
+# The benchmarks by name (secagg, he, psi, ledger, dp, utility), and the peer of the first: what the extra `bench` names,
 # without Silo beside it.
 BENCH ?= secagg
 PEER ?= flwr==1.41.*
@@ -49,6 +49,7 @@ lint: $(VENV)/.stamp-dev
 bench: $(if $(filter-out secagg,$(BENCH)),$(VENV)/.stamp-dev,$(VENV)/.stamp-demo)
 bench: $(if $(filter secagg,$(BENCH)),$(BENCH_VENV)/.stamp-bench)
 bench: $(if $(filter he,$(BENCH)),$(VENV)/.stamp-heu)
+bench: $(if $(filter psi,$(BENCH)),$(VENV)/.stamp-openmined)
 	@for name in $(BENCH); do \
 	  SILO_BENCH_FLOWER_PYTHON="$(CURDIR)/$(BENCH_BIN)/python" $(BIN)/silo bench $$name $(ARGS) || exit $$?; \
 	done
@@ -79,6 +80,10 @@ $(VENV)/.stamp-dev: $(VENV)/.stamp-torch pyproject.toml
 
 $(VENV)/.stamp-heu: $(VENV)/.stamp-dev
 	$(BIN)/python $(INSTALL) -e '.[bench-he]'
+	touch $@
+
+$(VENV)/.stamp-openmined: $(VENV)/.stamp-dev
+	$(BIN)/python $(INSTALL) -e '.[bench-psi]'
 	touch $@
 
 $(BENCH_VENV)/.stamp-bench: $(BENCH_VENV)/.stamp-venv

@@ -65,9 +65,13 @@ class InconsistentSets(ProtocolViolation):
 
 
 class ProtocolAborted(SiloError):
-    """The round ended without a result, and by nobody's lie."""
+    """The round ended without a result, and by nobody's lie; `missing` are the parties that it lacked."""
 
     code = "SILO-210"
+
+    def __init__(self, what: str, missing: Iterable[str] = ()) -> None:
+        self.missing = tuple(missing)
+        super().__init__(what)
 
 
 class TooFewParties(ProtocolAborted):
@@ -78,12 +82,13 @@ class TooFewParties(ProtocolAborted):
     def __init__(self, required: int, present: Iterable[str], step: str, missing: Iterable[str] = ()) -> None:
         self.required = required
         self.present = tuple(present)
-        self.missing = tuple(missing)
         self.step = step
-        gone = f"; missing: {', '.join(self.missing)}" if self.missing else ""
+        lacked = tuple(missing)
+        gone = f"; missing: {', '.join(lacked)}" if lacked else ""
         super().__init__(
             f"{step} needs {required} parties and has {len(self.present)} "
-            f"({', '.join(self.present) or 'nobody'}){gone}"
+            f"({', '.join(self.present) or 'nobody'}){gone}",
+            lacked,
         )
 
 

@@ -217,7 +217,8 @@ class Drive:
         if len(wait.senders) == 1 and not inbox:
             (name,) = wait.senders
             raise ProtocolAborted(
-                f"{name} was given up [{self.lost[name]}] while {wait.name} was waited for: ask there why"
+                f"{name} was given up [{self.lost[name]}] while {wait.name} was waited for: ask there why",
+                (name,),
             )
 
     def _give_up(self, missing: tuple[str, ...], start: float, times: int) -> None:

@@ -37,7 +37,7 @@ def receive(session: Session, round_: Round, sender: str, *, limit: int) -> byte
         wait = Wait(f"a message of {sender}", (Private,), frozenset({sender}), 1, limit + private.EXTRA)
         inbox = yield Step((), wait)
         if sender not in inbox:
-            raise ProtocolAborted(f"{sender} went away before it sent what was asked for")
+            raise ProtocolAborted(f"{sender} went away before it sent what was asked for", (sender,))
         return _pair(session, round_, sender).unseal(inbox[sender].message)
 
     text: bytes = _drive(session, round_).run(role())

@@ -37,10 +37,11 @@ class Progress:
             self._told, self._since = line, now
 
     def close(self) -> None:
-        """End the line."""
+        """End the line; twice does no harm."""
         if self._width and sys.stderr.isatty():
             sys.stderr.write("\n")
             sys.stderr.flush()
+        self._width = 0
 
     def _line(self, watch: Watch) -> str:
         of = f" of {self.rounds}" if self.rounds else ""

@@ -40,6 +40,7 @@ def simulate(
     *,
     rows: int = _ROWS,
     hub: Hub | None = None,
+    threads: int = 1,
     budget: Budget | Mapping[str, Budget] | None = None,
     **sum_terms: Any,
 ) -> dict[str, T]:
@@ -48,6 +49,7 @@ def simulate(
     `parties` is a number or names; `inputs` one per party (none: `function(session)`). `sum_terms` are those
     of a charter's [sum], such as protocol, clip, bits, blinded; two parties need two_party=silo.TWO_PARTY_WORDS.
     Under paillier and ckks the first party holds the key, or the one named by `key_holder`.
+    `threads` is what each party's long work may take.
     With a `budget`, for all or by name, each party has a privacy policy and a ledger, which is gone at the end.
     Raises the error of the party that failed first, with its name in a note.
     """
@@ -63,8 +65,10 @@ def simulate(
             Seat(hub.endpoint(_RELAY), _RELAY, relay.signing, patience), charter, stop, once=True
         )
         serving = threading.Thread(target=aggregator.serve, name="silo-relay", daemon=True)
-        runs = [_Party(name, charter, identities[name], hub, patience, Path(folder)) for name in names]
-        threads = [
+        runs = [
+            _Party(name, charter, identities[name], hub, patience, Path(folder), threads) for name in names
+        ]
+        parties_at_work = [
             threading.Thread(
                 target=run.run, args=(function, given[run.name]), name=f"silo-{run.name}", daemon=True
             )
@@ -75,9 +79,9 @@ def simulate(
                 run.sum_key = _sum_key(charter.sum.protocol)
             run.connect()
         serving.start()
-        for thread in threads:
+        for thread in parties_at_work:
             thread.start()
-        for thread in threads:
+        for thread in parties_at_work:
             thread.join()
         stop.set()
         serving.join()
@@ -87,10 +91,17 @@ def simulate(
 
 class _Party:
     def __init__(
-        self, name: str, charter: Charter, identity: Identity, hub: Hub, patience: Patience, folder: Path
+        self,
+        name: str,
+        charter: Charter,
+        identity: Identity,
+        hub: Hub,
+        patience: Patience,
+        folder: Path,
+        threads: int,
     ) -> None:
         self.name, self.charter, self.identity, self.hub = name, charter, identity, hub
-        self.patience, self.folder = patience, folder
+        self.patience, self.folder, self.threads = patience, folder, threads
         self.sum_key: SumKey | None = None
         self.session: Session | None = None
         self.result: Any = None
@@ -108,6 +119,7 @@ class _Party:
             policy=self._policy(home),
             sum_key=self.sum_key,
             rng=SystemRng(),
+            threads=self.threads,
         )
 
     def _policy(self, home: Path) -> Policy | None:

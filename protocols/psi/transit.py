@@ -121,7 +121,8 @@ def carry(
         for peer in sorted(awaited):
             if peer not in inbox:
                 raise ProtocolAborted(
-                    f"{peer} was lost while its list was waited for: begin again when it is back"
+                    f"{peer} was lost while its list was waited for: begin again when it is back",
+                    (peer,),
                 )
             _take(context, me, peer, own, stage, inbox[peer].message, take[peer])
         at, first = at + PIECE, False

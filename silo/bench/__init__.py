@@ -18,6 +18,7 @@ from silo.errors import ParameterError
 BENCHES: Final = {
     "secagg": "the masked sum: masks, encoding, bytes and shares",
     "he": "sums under Paillier, CKKS and the lattice, beside other libraries",
+    "psi": "intersections of identifiers, beside another library and over the relay",
     "ledger": "the ledger of privacy: append, verify, and its gate",
     "dp": "a step of private training, against plain Opacus",
     "utility": "what accuracy a privacy budget buys",
@@ -33,6 +34,10 @@ class Settings:
     repeats: int = 11
     slow_repeats: int = 11
     """For sides that take seconds."""
+    identifiers: int = 100_000
+    """Rows of each list that is intersected beside another library."""
+    rows: int = 1_000_000
+    """Rows of each list that is intersected over the relay."""
     appends: int = 300
     """Reservations that are made and closed."""
     records: int = 1000
@@ -57,6 +62,8 @@ class Settings:
             length=10**6,
             repeats=5,
             slow_repeats=3,
+            identifiers=10_000,
+            rows=100_000,
             appends=30,
             records=100,
             runs=20,
@@ -118,7 +125,7 @@ def measurements(name: str) -> tuple[Measurement, ...]:
         found: tuple[Measurement, ...] = importlib.import_module(f"silo.bench.{name}").MEASUREMENTS
     except ModuleNotFoundError as problem:
         raise ParameterError(
-            f"the benchmark {name} needs {problem.name}: install silo-privacy[dp,demo,bench-he], "
+            f"the benchmark {name} needs {problem.name}: install silo-privacy[dp,demo,bench-he,bench-psi], "
             f"or run `make bench BENCH={name}`"
         ) from None
     return found

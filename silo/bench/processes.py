@@ -22,7 +22,7 @@ import numpy as np
 
 from silo import expiry, sums
 from silo.bench.plain import Alternating
-from silo.charter import SUMS, Charter, Relay, SumTerms, Task, Times
+from silo.charter import SUMS, TWO_PARTY_WORDS, Charter, Intersection, Relay, SumTerms, Task, Times
 from silo.crypto.rng import SystemRng
 from silo.errors import ParameterError
 from silo.identity import Identity
@@ -34,14 +34,19 @@ _RELAY: Final = "relay"
 _LIMIT: Final = 900.0
 ALTERNATE: Final = "alternate"
 """In the place of a protocol: masked rounds and plain ones in turn."""
+INTERSECT: Final = "intersect"
+"""In the place of a protocol: intersections of two lists, with one thread for each member."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """When each round began at the first and ended at the last member; the most memory of each process, in bytes."""
+    """When each round began at the first and ended at the last member; of each process its most memory, of each member
+    what it sent, in bytes.
+    """
 
     spans: Mapping[int, tuple[float, float]]
     memory: Mapping[str, int]
+    sent: Mapping[str, int]
 
 
 def federation(
@@ -78,6 +83,7 @@ def federation(
     return Measured(
         {n: (min(s[str(n)][0] for s in spans), max(s[str(n)][1] for s in spans)) for n in numbers},
         {name: int(one["memory"]) for name, one in told.items()},
+        {name: int(told[name]["sent"]) for name in names},
     )
 
 
@@ -89,8 +95,8 @@ def _agree(home: Path, names: list[str], length: int, rounds: int, protocol: str
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     soon = now + timedelta(hours=1)
-    named = "masking" if protocol == ALTERNATE else protocol
-    terms: dict[str, Any] = {"protocol": named}
+    named = "masking" if protocol in (ALTERNATE, INTERSECT) else protocol
+    terms: dict[str, Any] = {"protocol": named, "two_party": TWO_PARTY_WORDS if len(names) == 2 else ""}
     if SUMS[named].holder:
         key = SumKey.generate(named, rng=SystemRng(), bits=key_bits)
         key.save(own[names[0]], rng=SystemRng())
@@ -102,6 +108,7 @@ def _agree(home: Path, names: list[str], length: int, rounds: int, protocol: str
         tasks=[Task("round", rounds + 1, 1, (rounds + 1) * (100 * length + (1 << 22)), soon)],
         sum=SumTerms.for_members(len(names), **terms),
         time=Times(silence=300),
+        intersection=Intersection(rows=length) if protocol == INTERSECT else None,
         now=now,
         expires=soon,
     )
@@ -122,6 +129,21 @@ def _serve(home: Path) -> dict[str, Any]:
     return {}
 
 
+def _intersect(home: Path, name: str, length: int, rounds: int) -> dict[str, Any]:
+    first = length // 2 * int(name.rsplit("-", 1)[1])
+    ids = [f"person {number}" for number in range(first, first + length)]
+    spans: dict[int, tuple[float, float]] = {}
+    with join(home / "charter.toml", home / name, threads=1) as session:
+        session.sum(np.zeros(1))  # everybody is here
+        for number in range(rounds):
+            begun = time.monotonic()
+            found = session.intersect(ids)
+            spans[number] = (begun, time.monotonic())
+            if len(found) != length - length // 2:
+                raise ParameterError(f"{name} found {len(found)} rows in common")
+    return {"spans": spans, "sent": session.seat.endpoint.traffic.bytes_sent}
+
+
 def _take_part(home: Path, name: str, length: int, rounds: int) -> dict[str, Any]:
     values = np.random.default_rng(1).uniform(-1, 1, length).astype(np.float32)
     spans: dict[int, tuple[float, float]] = {}
@@ -132,14 +154,15 @@ def _take_part(home: Path, name: str, length: int, rounds: int) -> dict[str, Any
             begun = time.monotonic()
             session.mean(values)
             spans[session.last.round if session.last else 0] = (begun, time.monotonic())
-    return {"spans": spans}
+    return {"spans": spans, "sent": session.seat.endpoint.traffic.bytes_sent}
 
 
 def _main(role: str, folder: str, protocol: str, *figures: str) -> None:
     if protocol == ALTERNATE:
         sums.SUMS["masking"] = Alternating
     home = Path(folder)
-    told = _serve(home) if role == _RELAY else _take_part(home, role, *map(int, figures))
+    member = _intersect if protocol == INTERSECT else _take_part
+    told = _serve(home) if role == _RELAY else member(home, role, *map(int, figures))
     print(json.dumps({**told, "memory": _most_memory()}))
 
 

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "charter": "Write, sign, verify or show the agreement.",
     "relay": "Run the process that all members dial.",
     "join": "Run an agreed script as a member.",
+    "psi": "Find the rows that all members have in common.",
     "ledger": "See what was spent of each data set's privacy, and check it.",
     "audit": "Show what left this site, and whether the noise is what it claims.",
     "doctor": "Find out what keeps this machine from taking part.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import sys
 import time
-import traceback
 from importlib.abc import SourceLoader
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
@@ -15,7 +14,6 @@ from typing import Any
 import click
 
 from silo.cli import output
-from silo.errors import SiloError
 
 
 @click.command()
@@ -42,6 +40,7 @@ def join(
 
     What `run` returns is printed. Options of the script come behind `--`.
     """
+    from silo.cli.party import take_part
     from silo.joining import join as enter
     from silo.joining import require_run
     from silo.progress import Progress
@@ -54,38 +53,21 @@ def join(
     progress = Progress(session.task.rounds, lambda: session.seat.endpoint.traffic.bytes_sent)
     if not quiet and not as_json:
         session.seat.watch = progress
-    result: Any = None
-    try:
-        with session:
-            if session.task.script:
-                # The file can have changed while the relay was dialled: what was read is what runs.
-                session.task.allow_script(hashlib.sha256(source).digest())
-            result = _function(script, source)(session, *arguments)
-    except SiloError as refusal:
-        progress.close()
-        _last_words(session.me, session.charter.names, refusal)
-        return 1 if _others_fault(refusal) else 2
-    except KeyboardInterrupt:
-        progress.close()
-        click.echo("stopped by the user; the others were told", err=True)
-        return 130
-    except BaseException as error:
-        progress.close()
-        # The traceback stays on this machine, in a private file: it can hold values of records.
-        trace = Path(identity_path) / "last-error.txt"
-        trace.touch(mode=0o600)
-        trace.write_text("".join(traceback.format_exception(error)))
-        click.echo(f"who:  {session.me}, in {script}", err=True)
-        click.echo(f"what: [SILO-000] the script raised {type(error).__name__}", err=True)
-        click.echo("why:  see the traceback in the file below; the others were told the code only", err=True)
-        click.echo(f"next: less {trace}", err=True)
-        return 1
-    progress.close()
+
+    def work() -> Any:
+        if session.task.script:
+            # The file can have changed while the relay was dialled: what was read is what runs.
+            session.task.allow_script(hashlib.sha256(source).digest())
+        return _function(script, source)(session, *arguments)
+
+    ended = take_part(session, work, progress=progress, what=script, folder=Path(identity_path))
+    if ended.code:
+        return ended.code
     traffic = session.seat.endpoint.traffic
     facts = {
         "member": session.me,
         "task": session.task.name,
-        "result": result,
+        "result": ended.result,
         "collectives": session.position,
         "clipped": session.saturated,
         "bytes_sent": traffic.bytes_sent,
@@ -95,8 +77,8 @@ def join(
     if as_json:
         output.emit_json(facts)
         return 0
-    if result is not None:
-        click.echo(str(result))
+    if ended.result is not None:
+        click.echo(str(ended.result))
     click.echo(
         f"{session.me}: {facts['collectives']} collectives, {output.amount(traffic.bytes_sent)} sent, "
         f"{output.amount(traffic.bytes_received)} received, {facts['seconds']} s"
@@ -128,34 +110,3 @@ class _AsRead(SourceLoader):
         if path != self._script:
             raise OSError  # no bytecode is read from beside it
         return self._source
-
-
-def _others_fault(refusal: SiloError) -> bool:
-    from silo.protocols.errors import ProtocolAborted, ProtocolViolation
-    from silo.transport.base import TransportError
-
-    return isinstance(refusal, ProtocolAborted | ProtocolViolation | TransportError)
-
-
-def _last_words(me: str, members: tuple[str, ...], refusal: SiloError) -> None:
-    from silo.driver import RelayRestarted
-    from silo.errors import CohortChanged, UpdateReused
-    from silo.transport.base import TransportError
-
-    culprits = getattr(refusal, "culprits", ()) or getattr(refusal, "missing", ())
-    who = ", ".join(culprits) or me
-    click.echo(f"who:  {who}", err=True)
-    click.echo(f"what: error [{refusal.code}]: {' '.join(str(refusal).split())}", err=True)
-    click.echo(f"why:  silo explain {refusal.code}", err=True)
-    other = who.split(" (")[0]
-    if isinstance(refusal, UpdateReused | CohortChanged):
-        click.echo(
-            "next: these values cannot be summed again here; the page says what can be done",
-            err=True,
-        )
-    elif isinstance(refusal, TransportError | RelayRestarted):
-        click.echo("next: run the same command again when the relay is back", err=True)
-    elif other != me and other in members:
-        click.echo(f"next: ask {other} what its last lines say, then run the same command again", err=True)
-    else:
-        click.echo("next: do what the sentence says, then run the same command again", err=True)

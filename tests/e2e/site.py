@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from silo import expiry
-from silo.charter import SUMS, Charter, Privacy, Relay, SumTerms, Task, Times
+from silo.charter import SUMS, Charter, Intersection, Privacy, Relay, SumTerms, Task, Times
 from silo.crypto.rng import SystemRng
 from silo.identity import Identity
 from silo.joining import script_digest
@@ -88,7 +88,9 @@ class Process:
 class Site:
     home: Path
     names: tuple[str, ...] = MEMBERS
-    script: Path = PARTY
+    script: Path | None = PARTY
+    """None: a task that allows any work."""
+    intersection: Intersection | None = None
     time: Times = field(default_factory=lambda: Times(reconnect=2.0, silence=4.0, work=60.0))
     terms: dict[str, Any] = field(default_factory=dict)
     privacy: list[Privacy] = field(default_factory=list)
@@ -120,7 +122,7 @@ class Site:
             self.terms = {**self.terms, "key_holder": self.names[0], "key": key.digest}
         start = min((now, *self.made.values()))
         soon = now + timedelta(days=1)
-        digest = f"sha256:{script_digest(self.script).hex()}"
+        digest = f"sha256:{script_digest(self.script).hex()}" if self.script else ""
         charter = Charter.new(
             "end to end",
             relay=Relay(self.people["relay"].card, f"wss://127.0.0.1:{self.port}"),
@@ -129,6 +131,7 @@ class Site:
             sum=SumTerms.for_members(len(self.names), **self.terms),
             time=self.time,
             privacy=self.privacy,
+            intersection=self.intersection,
             now=start,
             expires=soon,
         )
@@ -184,6 +187,12 @@ class Site:
             )
             assert process.child.poll() is None, process.stderr
         return process
+
+    def psi(self, name: str, file: Path, *words: str) -> Process:
+        """Start a member that intersects the column `id` of a file."""
+        charter, identity = str(self.charter_path), str(self.keys(name))
+        given = ("--column", "id", "--charter", charter, "--identity", identity, "--quiet", *words)
+        return self.silo(name, "psi", str(file), *given)
 
     def join(self, name: str, *words: str, script: Path | None = None, **options: Any) -> Process:
         """Start a member; `words` are KEY=VALUE for its script."""

@@ -1,0 +1,152 @@
+"""`silo psi`: which rows of a file do all members have in common?"""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from silo.cli import output
+
+if TYPE_CHECKING:
+    from silo.charter import Task
+
+
+@click.command()
+@click.argument("file", metavar="FILE", type=click.Path())
+@click.option("--column", required=True, help="The column of identifiers, all different.")
+@click.option("--charter", "charter_path", required=True, help="The agreement, signed by all.")
+@click.option("--identity", "identity_path", required=True, help="Folder of this organisation's keys.")
+@click.option("--task", help="Which task of the charter; not needed when there is one.")
+@click.option(
+    "--reveal",
+    type=click.Choice(["rows", "size"]),
+    default="rows",
+    show_default=True,
+    help="Which rows are in common, or only how many.",
+)
+@click.option(
+    "-o", "--out", metavar="FILE", help="Where this member's common rows go; FILE-common.csv by default."
+)
+@click.option("--quiet", is_flag=True, help="No progress line.")
+@output.passphrase_options
+@output.json_option
+def psi(
+    file: str,
+    column: str,
+    charter_path: str,
+    identity_path: str,
+    task: str | None,
+    reveal: str,
+    out: str | None,
+    quiet: bool,
+    passphrase_env: str | None,
+    passphrase_prompt: bool,
+    as_json: bool,
+) -> int:
+    """Intersect the identifiers of the CSV table FILE with those of the other members, who run the same command."""
+    from silo import identifiers
+    from silo.charter import Charter
+    from silo.cli.party import take_part
+    from silo.joining import join
+    from silo.progress import Progress
+
+    words = output.passphrase(passphrase_env, passphrase_prompt)
+    agreed = Charter.load(charter_path)
+    _require_no_script(agreed.task(task))
+    target = Path(out) if out else Path(file).with_name(f"{Path(file).stem}-common.csv")
+    if reveal == "rows":
+        _require_new(target)
+    header, rows, values = _read(file, column)
+    where = f"column {column} of {Path(file).name}"
+    ids = identifiers.encode(values, where)
+    started = time.monotonic()
+    session = join(agreed, identity_path, task=task, passphrase=words)
+    progress = Progress(session.task.rounds, lambda: session.seat.endpoint.traffic.bytes_sent)
+    if not quiet and not as_json:
+        session.seat.watch = progress
+    ended = take_part(
+        session,
+        lambda: session.intersect(ids, reveal=reveal, column=where),
+        progress=progress,
+        what=file,
+        folder=Path(identity_path),
+    )
+    if ended.code:
+        return ended.code
+    common: Any = ended.result
+    size = None if common is None else common if reveal == "size" else len(common)
+    written = reveal == "rows" and common is not None
+    if written:
+        _write(target, header, [rows[place] for place in common])
+    traffic = session.seat.endpoint.traffic
+    facts = {
+        "member": session.me,
+        "rows": len(ids),
+        "common": size,
+        "file": str(target) if written else None,
+        "bytes_sent": traffic.bytes_sent,
+        "bytes_received": traffic.bytes_received,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    if as_json:
+        output.emit_json(facts)
+        return 0
+    if size is None:
+        click.echo(f"the charter gives {session.me} no results; the others have theirs")
+    else:
+        saved = f", written to {target}" if written else ""
+        click.echo(f"{size:,} of {len(ids):,} rows are in common to {', '.join(session.members)}{saved}")
+    return 0
+
+
+def _require_no_script(task: Task) -> None:
+    from silo.errors import NotAllowed
+
+    if task.script:
+        raise NotAllowed(
+            f"task {task.name} runs one script only; have that call session.intersect, or name another task",
+            task.script[:19],
+            "silo psi",
+        )
+
+
+def _read(file: str, column: str) -> tuple[list[str], list[list[str]], list[str]]:
+    """Header, rows, and the column of identifiers; an empty line is no row."""
+    from silo.errors import ParameterError
+
+    try:
+        with Path(file).open(newline="", encoding="utf-8-sig") as stream:
+            table = list(csv.reader(stream, strict=True))
+    except OSError as problem:
+        raise ParameterError(f"{file} cannot be read: {problem.strerror}") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise ParameterError(f"{file} is no table of comma-separated values in UTF-8") from None
+    header, rows = (table[0], [row for row in table[1:] if row]) if table else ([], [])
+    if header.count(column) != 1:
+        found = "twice" if column in header else f"not among {', '.join(header)[:200]}"
+        raise ParameterError(f"{file}: column {column!r} is {found}")
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(header):
+            raise ParameterError(f"{file}, row {number}: {len(row)} values under {len(header)} columns")
+    place = header.index(column)
+    return header, rows, [row[place] for row in rows]
+
+
+def _require_new(target: Path) -> None:
+    from silo.errors import ParameterError
+
+    if target.exists():
+        raise ParameterError(f"{target} is already there: move it away, or name another file with -o")
+    if not target.parent.is_dir():
+        raise ParameterError(f"the folder {target.parent} is not there: make it first")
+
+
+def _write(target: Path, header: list[str], rows: list[list[str]]) -> None:
+    with target.open("x", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(header)
+        writer.writerows(rows)
