@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Final
 
 from silo.protocols.codec import AtMostParties, AtMostTerms, Bytes32, Count, Frames, Message, Short, Text
-from silo.protocols.envelope import Bearings
-from silo.protocols.errors import OutOfStep, UnlikeTerms
+from silo.protocols.envelope import EVERYBODY, Bearings, Opened, open_frame
+from silo.protocols.errors import InconsistentSets, OutOfStep, ProtocolViolation, UnlikeTerms
 
 PROTOCOL: Final = "rollcall"
 PRESENT_LIMIT: Final = 1 << 20
@@ -51,6 +51,34 @@ class Begin(Message, frozen=True):
 def bearings(charter: bytes, session: bytes) -> Bearings:
     """Roll calls belong to a session and a charter; rounds are numbered by what they begin."""
     return Bearings(PROTOCOL, charter, session, 0)
+
+
+def called(
+    begin: Begin, here: Bearings, keys: Mapping[str, bytes], relay: str, me: str, said: Present
+) -> dict[str, Present]:
+    """Who was called and what each said, in the order of the names, as the relay passed it on.
+
+    Raises `ProtocolViolation` for a name called twice or signed wrongly, and if `me` did not say what it `said`.
+    """
+    presents: dict[str, Present] = {}
+    for frame in begin.presents:
+        opened: Opened[Present] = open_frame(
+            frame,
+            bearings=here,
+            keys=keys,
+            kinds={Present.__name__: Present},
+            recipients=frozenset({EVERYBODY}),
+            limit=PRESENT_LIMIT,
+            came_from=relay,
+        )
+        if opened.sender in presents:
+            raise ProtocolViolation(f"{opened.sender} is called twice", culprits=(relay,), round=begin.round)
+        presents[opened.sender] = opened.message
+    if presents.get(me) != said:
+        raise InconsistentSets(
+            f"the roll call does not show what {me} said", culprits=(relay,), round=begin.round
+        )
+    return dict(sorted(presents.items()))
 
 
 def compare(presents: Mapping[str, Present]) -> None:

@@ -30,25 +30,12 @@ def intersect(session: Session, ids: Any, *, reveal: str = ROWS, column: str = "
     charter gives no results. Raises `ParameterError` for identifiers that cannot be compared, `NotAllowed` and
     `QueriesSpent` for what the charter does not grant, `TooFewInCommon`, `TooFewParties`, `ProtocolViolation`.
     """
-    need("an intersection", "vertical", "rbcl")
-    charter = session.charter
-    if reveal not in REVEALS:
-        raise ParameterError(f"reveal is {' or '.join(map(repr, REVEALS))}, not {reveal!r}")
-    terms = charter.intersection
-    if terms is None or reveal not in terms.reveal:
-        granted = ", ".join(terms.reveal) if terms else "no intersections"
-        raise NotAllowed(f"an intersection that reveals {reveal} was asked for", granted, reveal)
-    items = identifiers.encode(ids, f"{session.me}: {column}")
-    if len(items) > terms.rows:
-        raise NotAllowed(f"{column} have {len(items)} rows", f"{terms.rows} in an intersection", len(items))
+    items = require(session, ids, reveal, column)
     if session.policy:
         session.policy.release("intersection")
-    members = len(charter.names)
-    session.check_leaving((len(items) + members * terms.rows * (members > 2)) * _BYTES * members)
-    round_ = session.roll_call(_TAG, (Term("task", session.task.name), Term("reveal", reveal)))
-    rollcall.compare(round_.presents)
-    context = _context(round_, reveal)
-    session.journal.ask(charter.digest, round_.session, round_.number, terms.queries)
+    members, rows = len(session.members), len(items)
+    most = session.charter.intersection.rows if session.charter.intersection else 0
+    context = begin(session, reveal, coming=(rows + members * most * (members > 2)) * _BYTES * members)
     role = (pair if members == 2 else ring).member(
         context, session.me, items, session.channel_key, rng=session.rng, threads=session.threads
     )
@@ -57,6 +44,33 @@ def intersect(session: Session, ids: Any, *, reveal: str = ROWS, column: str = "
     if match is None:
         return None
     return match.size if match.places is None else match.places
+
+
+def require(session: Session, ids: Any, reveal: str, column: str) -> list[bytes]:
+    """The identifiers as they are compared, once the charter allows this. Raises `ParameterError`, `NotAllowed`."""
+    need("an intersection", "vertical", "rbcl")
+    if reveal not in REVEALS:
+        raise ParameterError(f"reveal is {', '.join(map(repr, REVEALS))}, not {reveal!r}")
+    terms = session.charter.intersection
+    if terms is None or reveal not in terms.reveal:
+        granted = ", ".join(terms.reveal) if terms else "no intersections"
+        raise NotAllowed(f"an intersection that reveals {reveal} was asked for", granted, reveal)
+    items = identifiers.encode(ids, f"{session.me}: {column}")
+    if len(items) > terms.rows:
+        raise NotAllowed(f"{column} have {len(items)} rows", f"{terms.rows} in an intersection", len(items))
+    return items
+
+
+def begin(session: Session, reveal: str, *, coming: int, terms: tuple[Term, ...] = ()) -> Context:
+    """Call the roll for an intersection that sends `coming` bytes, compare `terms`, and count it as a query."""
+    session.check_leaving(coming)
+    said = (Term("task", session.task.name), Term("reveal", reveal), *terms)
+    round_ = session.roll_call(_TAG, said)
+    rollcall.compare(round_.presents)
+    context = _context(round_, reveal)
+    queries = session.charter.intersection.queries if session.charter.intersection else 0
+    session.journal.ask(session.charter.digest, round_.session, round_.number, queries)
+    return context
 
 
 def _context(round_: Round, reveal: str) -> Context:

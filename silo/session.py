@@ -32,8 +32,8 @@ from silo.journal import Journal
 from silo.outbox import LINK, Outbox
 from silo.privacy.policy import Policy
 from silo.protocols import rollcall
-from silo.protocols.envelope import EVERYBODY, OVERHEAD, Opened, open_frame
-from silo.protocols.errors import InconsistentSets, ProtocolAborted, ProtocolViolation
+from silo.protocols.envelope import OVERHEAD
+from silo.protocols.errors import ProtocolAborted
 from silo.protocols.rollcall import Begin, Present, Term
 from silo.protocols.step import Outgoing, Step, Wait
 from silo.protocols.total import Total
@@ -42,6 +42,7 @@ from silo.sum_key import SumKey
 from silo.values import Layout
 
 if TYPE_CHECKING:
+    from silo.intersection_sum import IntersectionSum
     from silo.privacy.skellam import Skellam
 
 _ROLLCALL = "signed"
@@ -166,6 +167,28 @@ class Session:
 
         return intersection.intersect(self, ids, reveal=reveal, column=column)
 
+    def intersect_sum(
+        self,
+        ids: Any,
+        values: Any = None,
+        *,
+        columns: int = 1,
+        clip: float | None = None,
+        noise: Skellam | None = None,
+        column: str = "the identifiers",
+    ) -> IntersectionSum | None:
+        """Sums of one member's `values` over the rows that two members have in common, and how many those are.
+
+        Who has no values passes none. Both say alike how many `columns` they are, and `clip`: the largest absolute
+        value (without one the charter's), or `noise`, whose clip is the largest L2 norm of a row. The noise hides the
+        rows of who has no values, whose ledger pays; that member learns the number of rows in common exactly.
+        """
+        from silo import intersection_sum
+
+        return intersection_sum.intersect_sum(
+            self, ids, values, columns=columns, clip=clip, noise=noise, column=column
+        )
+
     def roll_call(self, tag: str, terms: tuple[Term, ...] = (), state: bytes = b"") -> Round:
         """Say what this member is about to do and learn who does the same; nothing is compared yet."""
         endpoint = self.seat.endpoint
@@ -186,26 +209,7 @@ class Session:
 
         keys = {relay.name: relay.card.key}
         begin: Begin = Drive(self.seat, here, keys).run(role())
-        presents: dict[str, Present] = {}
-        for frame in begin.presents:
-            opened: Opened[Present] = open_frame(
-                frame,
-                bearings=here,
-                keys=self.charter.keys,
-                kinds={Present.__name__: Present},
-                recipients=frozenset({EVERYBODY}),
-                limit=rollcall.PRESENT_LIMIT,
-                came_from=relay.name,
-            )
-            if opened.sender in presents:
-                raise ProtocolViolation(
-                    f"{opened.sender} is called twice", culprits=(relay.name,), round=begin.round
-                )
-            presents[opened.sender] = opened.message
-        if presents.get(self.me) != present:
-            raise InconsistentSets(
-                f"the roll call does not show what {self.me} said", culprits=(relay.name,), round=begin.round
-            )
+        presents = rollcall.called(begin, here, self.charter.keys, relay.name, self.me, present)
         if self.policy:
             self.policy.witness(self.charter, presents, begin.round)
         counts = any(term.name == LENGTH for term in terms)
@@ -215,7 +219,7 @@ class Session:
             agreement=self.charter.digest if counts else b"",
             task=self.task.name if counts else "",
         )
-        return Round(self.charter, session, begin.round, dict(sorted(presents.items())))
+        return Round(self.charter, session, begin.round, presents)
 
     def collect(
         self,

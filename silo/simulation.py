@@ -22,7 +22,7 @@ from silo.privacy.budget import Budget
 from silo.privacy.ledger import Ledger
 from silo.privacy.policy import Policy
 from silo.protocols.errors import ProtocolAborted
-from silo.protocols.psi.context import MOST_MEMBERS
+from silo.protocols.psi.context import MOST_MEMBERS, REVEALS
 from silo.session import Session
 from silo.sum_key import SumKey
 from silo.transport.base import Patience
@@ -196,7 +196,7 @@ def _agree(
         sum=SumTerms.for_members(len(names), **_held(names, sum_terms)),
         time=Times(),
         privacy=policies,
-        intersection=Intersection(rows=rows, queries=10**9) if len(names) <= MOST_MEMBERS else None,
+        intersection=Intersection(REVEALS, rows=rows, queries=10**9) if len(names) <= MOST_MEMBERS else None,
         now=now,
         expires=soon,
     )

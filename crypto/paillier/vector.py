@@ -5,7 +5,7 @@ A payload is the ciphertexts, each of twice the bytes of n, little-endian; its l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final, final
@@ -100,10 +100,7 @@ class Sum:
 
     def _read(self, payload: Payload) -> list[Any]:
         found = read(payload, self._public, self._count)
-        if self._count and powers.gcd(powers.product(found, self._public.n), self._public.n) != 1:
-            raise ParameterError(
-                "a ciphertext is not a unit: it would take the key apart, and was not made with it"
-            )
+        require_units(found, self._public)
         return found
 
     def add(self, payload: Payload) -> None:
@@ -144,6 +141,28 @@ def decrypt(
         mod_p, mod_q = first.decrypt(found), second.decrypt(found)
     joined = [int(private.join(one, two)) for one, two in zip(mod_p, mod_q, strict=True)]
     return slots.words(joined, public.bits, bits, count, summands)
+
+
+def encrypt_messages(messages: Sequence[int], public: PublicKey, *, rng: Rng) -> bytes:
+    """Encrypt whole numbers as they are, each in a ciphertext of its own; negative ones wrap around n."""
+    reduced = [message % int(public.n) for message in messages]
+    return encrypt_part(Job(int(public.n), int(public.h_s), reduced, rng.bytes(32), SHORT_EXPONENT))
+
+
+def decrypt_message(ciphertext: Payload, private: PrivateKey) -> int:
+    """The whole number below n in one ciphertext. Raises `ParameterError` or `DecryptionFailed` for what is none."""
+    found = read(ciphertext, private.public, 1)
+    require_units(found, private.public)
+    (mod_p,), (mod_q,) = (half.decrypt(found) for half in private.halves())
+    return int(private.join(mod_p, mod_q))
+
+
+def require_units(found: Sequence[Any], public: PublicKey) -> None:
+    """Raise `ParameterError` for a number that has a factor of n."""
+    if found and powers.gcd(powers.product(found, public.n), public.n) != 1:
+        raise ParameterError(
+            "a ciphertext is not a unit: it would take the key apart, and was not made with it"
+        )
 
 
 def rerandomise(payload: Payload, public: PublicKey, *, rng: Rng) -> bytes:

@@ -17,14 +17,15 @@ from silo.protocols.roster import Roster
 PROTOCOL: Final = "psi"
 ROWS: Final = "rows"
 SIZE: Final = "size"
-REVEALS: Final = (ROWS, SIZE)
+SUM: Final = "sum"
+REVEALS: Final = (ROWS, SIZE, SUM)
 MOST_ROWS: Final = 2**31 - 1
 MOST_MEMBERS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """What is revealed (`rows` or `size`) to which `receivers`; no list has more than `most` rows, and an
+    """What is revealed (`rows`, `size` or `sum`) to which `receivers`; no list has more than `most` rows, and an
     intersection below `minimum` is not released. `binding` is a digest of all else that was agreed. Raises
     `ParameterError`.
     """
@@ -37,7 +38,7 @@ class Parameters:
 
     def __post_init__(self) -> None:
         if self.reveal not in REVEALS:
-            raise ParameterError(f"an intersection reveals {' or '.join(REVEALS)}, not {self.reveal[:40]!r}")
+            raise ParameterError(f"an intersection reveals {', '.join(REVEALS)}, not {self.reveal[:40]!r}")
         if not 1 <= self.most <= MOST_ROWS or not 0 <= self.minimum <= self.most or len(self.binding) != 32:
             raise ParameterError(
                 f"at most {self.most} rows and at least {self.minimum} common ones do not fit"

@@ -60,6 +60,20 @@ def matched(mine: Table, theirs: Sequence[Table]) -> npt.NDArray[np.int64]:
     return places[keep[places]].astype(np.int64)
 
 
+def ordered(table: Table) -> npt.NDArray[np.bytes_]:
+    """A list in the form in which `among` looks things up."""
+    return np.sort(_sortable(table))
+
+
+def among(table: Table, known: npt.NDArray[np.bytes_]) -> npt.NDArray[np.bool_]:
+    """Which entries of a list are in one that was `ordered`."""
+    if not len(known):
+        return np.zeros(len(table), bool)
+    asked = _sortable(table)
+    places = np.minimum(np.searchsorted(known, asked), len(known) - 1)
+    return np.asarray(known[places] == asked)
+
+
 def _sortable(table: Table) -> npt.NDArray[np.bytes_]:
     """The same bytes in a type that NumPy sorts; a leading 1 keeps zeros at the end apart."""
     width = table.dtype.itemsize

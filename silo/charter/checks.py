@@ -143,7 +143,7 @@ def _check_intersection(charter: Charter) -> None:
     _refuse_doubles("word in intersection.reveal", one.reveal)
     _require(
         bool(one.reveal) and set(one.reveal) <= set(REVEALS),
-        f"intersection.reveal names what is allowed of {' and '.join(REVEALS)}",
+        f"intersection.reveal names what is allowed of {', '.join(REVEALS)}",
     )
     _require(
         n <= MOST_MEMBERS,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from silo.protocols.psi.context import SUM
+
 _GUESSES = (
     "whoever asks with guessed identifiers",
     "whether they are in the others' lists: at most rows times queries of them",
@@ -27,6 +29,17 @@ _RING = (
 )
 
 
-def leakage(members: int) -> Sequence[tuple[str, str]]:
-    """(role, what it learns) of an intersection among so many members."""
-    return _PAIR if members == 2 else _RING
+_SUM = (
+    ("member without values (`sum`)", "how many rows are in common, exactly; as receiver the sums"),
+    (
+        "member with values (`sum`)",
+        "as receiver the sums and the number, with the other's noise if agreed; whether too few",
+    ),
+)
+
+
+def leakage(members: int, reveal: Sequence[str]) -> Sequence[tuple[str, str]]:
+    """(role, what it learns) of the intersections that reveal this, among so many members."""
+    if members > 2:
+        return _RING
+    return (*_PAIR[:-1], *(_SUM if SUM in reveal else ()), _GUESSES)

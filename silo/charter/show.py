@@ -83,7 +83,9 @@ def _intersection(charter: Charter) -> dict[str, Any] | None:
     one = charter.intersection
     if one is None:
         return None
-    learns = [{"who": who, "what": what} for who, what in intersections.leakage(len(charter.members))]
+    learns = [
+        {"who": who, "what": what} for who, what in intersections.leakage(len(charter.members), one.reveal)
+    ]
     return {**{name: getattr(one, name) for name in one.__slots__}, "learns": learns}
 
 
@@ -133,7 +135,7 @@ def show(charter: Charter, now: datetime) -> str:
         asked = charter.intersection
         lines += [
             "",
-            f"Intersections of identifiers: {' or '.join(asked.reveal)}, at most {asked.rows:,} rows a list, "
+            f"Intersections of identifiers: {', '.join(asked.reveal)}, at most {asked.rows:,} rows a list, "
             f"{asked.queries:,} in all, none below {asked.minimum:,} in common",
         ]
         lines += [f"  {row['who']:<36} {row['what']}" for row in facts["intersection"]["learns"]]

@@ -44,8 +44,9 @@ class Relay:
 class Intersection:
     """What members may ask of each other's identifiers.
 
-    `reveal` names what is allowed of "rows" and "size"; no list has more than `rows` entries; each member answers
-    `queries` intersections under this charter in all, and one with fewer than `minimum` rows in common is not released.
+    `reveal` names what is allowed of "rows", "size" and "sum"; no list has more than `rows` entries; each member
+    answers `queries` intersections under this charter in all, and one with fewer than `minimum` rows in common is not
+    released.
     Whoever asks can enter guessed identifiers: queries times rows is how many can be tested.
     """
 

@@ -81,7 +81,7 @@ def charter() -> None:
 @click.option(
     "--intersection",
     metavar="REVEAL:ROWS:QUERIES[:MINIMUM]",
-    help="Allow members to compare identifiers: rows, size or rows,size; most rows of a list; how often in all.",
+    help="Allow members to compare identifiers: of rows, size, sum what is revealed; most rows of a list; how often.",
 )
 @click.option("--allow-interception", is_flag=True, help="Allow members behind a TLS-inspecting proxy.")
 @click.option(

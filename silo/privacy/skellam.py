@@ -124,17 +124,26 @@ class Plan:
 
     def noised(self, records: npt.NDArray[Any], token: NoiseToken, *, rng: Rng) -> npt.NDArray[np.int64]:
         """Clip, round and add up the records (records, length), and add this member's noise."""
+        return self.contribution(records) + self.noise(token, rng=rng)
+
+    def noise(self, token: NoiseToken, *, rng: Rng) -> npt.NDArray[np.int64]:
+        """This member's noise alone, in steps."""
         token.use(self.event)
-        return self.contribution(records) + skellam(self.length, self.own_variance, rng=rng)
+        return skellam(self.length, self.own_variance, rng=rng)
 
     def contribution(self, records: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """The records' sum in steps, without noise; each record moves it by at most the event's l2."""
-        rows = np.asarray(records, np.float64)
-        most = math.floor(self.clip * self.scale) / self.scale - math.sqrt(self.length) / (2 * self.scale)
-        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-        factor = np.minimum(1.0, most / np.maximum(norms, 1e-300)) * (1 - 2.0**-40)
-        steps = np.rint(rows * (factor * self.scale)[:, None]).astype(np.int64)
-        return np.asarray(steps.sum(axis=0), np.int64)
+        rows = steps(records, self.scale, math.floor(self.clip * self.scale))
+        return np.asarray(rows.sum(axis=0), np.int64)
+
+
+def steps(records: npt.NDArray[Any], scale: float, most: float) -> npt.NDArray[np.int64]:
+    """Records (records, length) in whole steps of 1 / `scale`, each clipped to an L2 norm of at most `most` steps."""
+    rows = np.asarray(records, np.float64)
+    bound = most / scale - math.sqrt(rows.shape[1]) / (2 * scale)
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    factor = np.minimum(1.0, bound / np.maximum(norms, 1e-300)) * (1 - 2.0**-40)
+    return np.asarray(np.rint(rows * (factor * scale)[:, None]).astype(np.int64))
 
 
 def _least(enough: Any) -> float:

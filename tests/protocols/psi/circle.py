@@ -15,7 +15,6 @@ from silo.protocols import codec
 from silo.protocols.private import Private
 from silo.protocols.psi import pair, ring
 from silo.protocols.psi.context import ROWS, Context, Parameters
-from silo.protocols.psi.pair import Match
 from silo.protocols.psi.transit import Piece
 from silo.protocols.roster import Roster
 
@@ -45,7 +44,7 @@ class Circle:
     seed: int = 1
     said: list[tuple[str, str, Piece]] = field(default_factory=list)
     frames: list[Private] = field(default_factory=list)
-    found: dict[str, Match | None] = field(default_factory=dict)
+    found: dict[str, Any] = field(default_factory=dict)
     errors: dict[str, SiloError] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -60,13 +59,13 @@ class Circle:
         self.context = Context(bytes(32), self.round, Roster.of(keys), parameters, public)
         self.rngs = rngs
 
+    def role(self, name: str) -> Any:
+        member = (pair if len(self.names) == 2 else ring).member
+        return member(self.context, name, self.lists[name], self.channels[name], rng=self.rngs[name])
+
     def run(self) -> Circle:
         """Move all roles until each has ended, with a result or an error."""
-        member = (pair if len(self.names) == 2 else ring).member
-        roles = {
-            name: member(self.context, name, self.lists[name], self.channels[name], rng=self.rngs[name])
-            for name in self.names
-        }
+        roles = {name: self.role(name) for name in self.names}
         waiting = {name: next(role) for name, role in roles.items()}
         queues: dict[tuple[str, str], deque[Private]] = {
             (one, other): deque() for one in self.names for other in self.names

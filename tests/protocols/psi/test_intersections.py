@@ -249,7 +249,7 @@ def test_a_match_is_not_printed_or_pickled() -> None:
 
 
 def test_parameters_and_contexts_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(ParameterError, match="rows or size"):
+    with pytest.raises(ParameterError, match="rows, size, sum, not"):
         Parameters("all", ("ada",), 10, 0, bytes(32))
     with pytest.raises(ParameterError, match="do not fit"):
         Parameters(ROWS, ("ada",), 10, 11, bytes(32))
