@@ -36,6 +36,14 @@ class Votes(Message, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Closed:
+    """How a round ended for the aggregator: whose inputs are in the sum, and who was caught with wrong shares."""
+
+    survivors: frozenset[str]
+    liars: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Uploaded:
     """One upload as its receipt tells: the digest of its body, and the note in its signed header."""
 

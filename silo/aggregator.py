@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from silo.agreement import Round, session_id
 from silo.charter import Charter
 from silo.crypto.errors import SiloError
-from silo.crypto.rng import SystemRng
 from silo.driver import Drive, Seat, Watch
 from silo.protocols import rollcall
+from silo.protocols.cohort import Closed
 from silo.protocols.control import Abort, Lost
 from silo.protocols.envelope import EVERYBODY, Opened, claimed_protocol, open_frame
 from silo.protocols.errors import GivenUp, ProtocolViolation, TooFewParties
@@ -34,6 +34,8 @@ class Finished:
     tag: str
     survivors: tuple[str, ...]
     lost: dict[str, str]
+    liars: tuple[str, ...]
+    """Members that gave wrong shares; the sum is right without them."""
     problem: SiloError | None
     seconds: float
 
@@ -161,16 +163,14 @@ class Aggregator:
             Outgoing(who, begin, _PUBLIC, public=True), rollcall.bearings(self.charter.digest, self.session)
         )
         drive: Drive | None = None
-        survivors: tuple[str, ...] = ()
+        closed = Closed(frozenset())
         problem: SiloError | None = None
         try:
             rollcall.compare(said)
             round_ = Round(self.charter, self.session, self.last_round, said)
             if round_.sums:
                 drive = Drive(self.seat, round_.bearings(), self.charter.keys)
-                survivors = tuple(
-                    sorted(drive.run(aggregator_role(round_, rng=SystemRng(), threads=self.threads)))
-                )
+                closed = drive.run(aggregator_role(round_, threads=self.threads))
                 self._tell(drive, set(drive.lost), None)
         except SiloError as ended:
             problem = ended
@@ -179,7 +179,15 @@ class Aggregator:
                 self._tell(drive, set(who), ended)
         lost = dict(drive.lost) if drive else {}
         self.told(
-            Finished(self.last_round, begin_tag(said), survivors, lost, problem, time.monotonic() - begun)
+            Finished(
+                self.last_round,
+                begin_tag(said),
+                tuple(sorted(closed.survivors)),
+                lost,
+                tuple(sorted(closed.liars)),
+                problem,
+                time.monotonic() - begun,
+            )
         )
 
     def _tell(self, drive: Drive, names: set[str], problem: SiloError | None) -> None:

@@ -12,7 +12,7 @@ from silo.extras import need
 from silo.protocols import rollcall
 from silo.protocols.errors import TooFewParties
 from silo.protocols.psi import pair, ring
-from silo.protocols.psi.context import PROTOCOL, REVEALS, ROWS, Context, Parameters
+from silo.protocols.psi.context import PROTOCOL, ROWS, SIZE, Context, Parameters
 from silo.protocols.rollcall import Term
 
 if TYPE_CHECKING:
@@ -30,12 +30,17 @@ def intersect(session: Session, ids: Any, *, reveal: str = ROWS, column: str = "
     charter gives no results. Raises `ParameterError` for identifiers that cannot be compared, `NotAllowed` and
     `QueriesSpent` for what the charter does not grant, `TooFewInCommon`, `TooFewParties`, `ProtocolViolation`.
     """
+    if reveal not in (ROWS, SIZE):
+        raise ParameterError(
+            f"reveal is {ROWS!r} or {SIZE!r}, not {reveal!r}: sums have a method, intersect_sum"
+        )
     items = require(session, ids, reveal, column)
-    if session.policy:
-        session.policy.release("intersection")
     members, rows = len(session.members), len(items)
     most = session.charter.intersection.rows if session.charter.intersection else 0
-    context = begin(session, reveal, coming=(rows + members * most * (members > 2)) * _BYTES * members)
+    session.check_leaving((rows + members * most * (members > 2)) * _BYTES * members)
+    if session.policy:
+        session.policy.release("intersection")
+    context = begin(session, reveal)
     role = (pair if members == 2 else ring).member(
         context, session.me, items, session.channel_key, rng=session.rng, threads=session.threads
     )
@@ -49,8 +54,6 @@ def intersect(session: Session, ids: Any, *, reveal: str = ROWS, column: str = "
 def require(session: Session, ids: Any, reveal: str, column: str) -> list[bytes]:
     """The identifiers as they are compared, once the charter allows this. Raises `ParameterError`, `NotAllowed`."""
     need("an intersection", "vertical", "rbcl")
-    if reveal not in REVEALS:
-        raise ParameterError(f"reveal is {', '.join(map(repr, REVEALS))}, not {reveal!r}")
     terms = session.charter.intersection
     if terms is None or reveal not in terms.reveal:
         granted = ", ".join(terms.reveal) if terms else "no intersections"
@@ -61,9 +64,8 @@ def require(session: Session, ids: Any, reveal: str, column: str) -> list[bytes]
     return items
 
 
-def begin(session: Session, reveal: str, *, coming: int, terms: tuple[Term, ...] = ()) -> Context:
-    """Call the roll for an intersection that sends `coming` bytes, compare `terms`, and count it as a query."""
-    session.check_leaving(coming)
+def begin(session: Session, reveal: str, *, terms: tuple[Term, ...] = ()) -> Context:
+    """Call the roll for an intersection, compare `terms`, and count it as a query."""
     said = (Term("task", session.task.name), Term("reveal", reveal), *terms)
     round_ = session.roll_call(_TAG, said)
     rollcall.compare(round_.presents)

@@ -100,8 +100,9 @@ def intersect_sum(
         Term("columns of values", str(columns)),
         Term("steps", grid.describe()),
     )
+    session.check_leaving(len(items) * _ENTRY)
     with _noise(session, grid if holder != session.me else None, columns) as drawn:
-        context = intersection.begin(session, SUM, coming=len(items) * _ENTRY, terms=terms)
+        context = intersection.begin(session, SUM, terms=terms)
         given = (context, session.me, items, session.channel_key, what)
         role = (
             sums.matcher(*given, drawn(), rng=session.rng, threads=session.threads)

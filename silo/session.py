@@ -266,10 +266,12 @@ class Session:
         total = kept.get(self.position, asked, digest) if kept else None
         number, present = 0, total.survivors if total else ()
         if total is None:
-            if self.policy:
-                self.policy.release(tag, charges)
             if self.charter.sum.changed_cohort == "refuse":
                 self.journal.check_update(spent)
+            # What this site alone can refuse comes before the ledger is charged.
+            self.check_leaving(encoding.coming(self.charter, layout.length), rounds=1)
+            if self.policy:
+                self.policy.release(tag, charges)
             said = (
                 Term("task", self.task.name),
                 Term("protocol", self.charter.sum.protocol),
@@ -287,6 +289,10 @@ class Session:
             if kept:
                 kept.put(self.position, asked, digest, total)
         self.position += 1
+        if not self.charter.receives(self.me):
+            raise NoResult(
+                f"the charter gives {self.me} no results: ask for it under [results] in a new charter"
+            )
         self.saturated += total.saturated
         error = encoder.max_error(len(total.survivors)) if isinstance(encoder, FixedPoint) else 0.0
         if average and total.weight:
@@ -322,12 +328,8 @@ class Session:
         total, survivors = Drive(seat, context.bearings, keys).run(role)
         names = tuple(sorted(survivors))
         self.journal.settle(round_.session, round_.number, names)
-        if total is None:
-            self.position += 1
-            raise NoResult(
-                f"the charter gives {self.me} no results: ask for it under [results] in a new charter"
-            )
-        return total
+        # A member without results keeps that the collective is over, so that its script can begin again.
+        return total or Total(np.empty(0, np.uint32), 0.0, 0, names)
 
     def _check_values(self, plain: Plain, layout: Layout) -> None:
         """Name the first value that cannot be encoded by its key and place, before anything leaves."""

@@ -12,6 +12,7 @@ from silo.crypto.keys import AgreementKey
 from silo.crypto.masking import Plain
 from silo.crypto.rng import Rng
 from silo.errors import UsageError
+from silo.protocols.cohort import Closed
 from silo.protocols.he_sum.holder import roles as holder
 from silo.protocols.rounds import Place
 from silo.protocols.secagg import roles as secagg
@@ -20,7 +21,7 @@ from silo.protocols.total import Total
 from silo.sum_key import SumKey
 
 MemberRole = Role[tuple[Total | None, frozenset[str]]]
-AggregatorRole = Role[frozenset[str]]
+AggregatorRole = Role[Closed]
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -43,7 +44,7 @@ class Sum(Protocol):
         """A member's side."""
         ...
 
-    def aggregator(self, round: Round, *, rng: Rng, threads: int) -> AggregatorRole:
+    def aggregator(self, round: Round, *, threads: int) -> AggregatorRole:
         """The aggregator's side."""
         ...
 
@@ -58,7 +59,7 @@ class Masking:
         receives = round.charter.receives(own.me)
         return secagg.member(round.masking(), own.me, plain, rng=rng, receives=receives, threads=threads)
 
-    def aggregator(self, round: Round, *, rng: Rng, threads: int) -> AggregatorRole:
+    def aggregator(self, round: Round, *, threads: int) -> AggregatorRole:
         receivers = frozenset(name for name in round.charter.names if round.charter.receives(name))
         return secagg.aggregator(
             round.masking(), present=frozenset(round.presents), receivers=receivers, threads=threads
@@ -96,8 +97,8 @@ class Held:
             key=lambda: key.decryption(terms.count, terms.bits),
         )
 
-    def aggregator(self, round: Round, *, rng: Rng, threads: int) -> AggregatorRole:
-        return holder.aggregator(round.encryption(), rng=rng, present=frozenset(round.presents))
+    def aggregator(self, round: Round, *, threads: int) -> AggregatorRole:
+        return holder.aggregator(round.encryption(), present=frozenset(round.presents))
 
 
 class Joint:
@@ -114,7 +115,7 @@ class Joint:
             round.encryption(), own.me, plain, own.channel, rng=rng, receives=receives, threads=threads
         )
 
-    def aggregator(self, round: Round, *, rng: Rng, threads: int) -> AggregatorRole:
+    def aggregator(self, round: Round, *, threads: int) -> AggregatorRole:
         from silo.protocols.he_sum.joint import roles as joint
 
         return joint.aggregator(round.encryption(), present=frozenset(round.presents))
@@ -135,6 +136,6 @@ def of(name: str) -> Sum:
     return SUMS[name]()
 
 
-def aggregator_role(round: Round, *, rng: Rng, threads: int) -> AggregatorRole:
+def aggregator_role(round: Round, *, threads: int) -> AggregatorRole:
     """The aggregator's side of the sum that the charter names."""
-    return of(round.charter.sum.protocol).aggregator(round, rng=rng, threads=threads)
+    return of(round.charter.sum.protocol).aggregator(round, threads=threads)

@@ -26,7 +26,7 @@ class CkksSum:
     def add(self, payload: Buffer) -> None:
         self._sum.add(payload)
 
-    def payload(self, *, rng: Rng) -> Buffer:
+    def payload(self) -> Buffer:
         return self._sum.payload()
 
 

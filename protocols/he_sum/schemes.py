@@ -27,7 +27,7 @@ class Sum(Protocol):
         """Add what was checked."""
         ...
 
-    def payload(self, *, rng: Rng) -> Buffer:
+    def payload(self) -> Buffer:
         """The sum as it goes to the holder."""
         ...
 

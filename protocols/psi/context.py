@@ -87,6 +87,13 @@ class Context:
         """What items are hashed behind: points of one round mean nothing in another."""
         return labels.bind(labels.PSI_ITEM, self.session, self.round, self.parameters.digest())
 
+    def require(self, *reveals: str) -> None:
+        """Raise `ParameterError` unless one of these is what was agreed to be revealed."""
+        if self.parameters.reveal not in reveals:
+            raise ParameterError(
+                f"this protocol reveals {' or '.join(reveals)}, not {self.parameters.reveal}"
+            )
+
     def receives(self, name: str) -> bool:
         return name in self.parameters.receivers
 

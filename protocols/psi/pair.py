@@ -24,7 +24,7 @@ from silo.crypto.keys import AgreementKey
 from silo.crypto.ristretto import POINT_BYTES, Exponent
 from silo.crypto.rng import Rng
 from silo.protocols.psi import lists
-from silo.protocols.psi.context import SIZE, Context
+from silo.protocols.psi.context import ROWS, SIZE, Context
 from silo.protocols.psi.errors import TooFewInCommon
 from silo.protocols.psi.lists import TOKEN_BYTES
 from silo.protocols.psi.transit import Intake, Lot, carry
@@ -56,6 +56,7 @@ def member(
 
     Items are different byte strings. Raises `ProtocolViolation`, `ProtocolAborted`, `TooFewInCommon`.
     """
+    context.require(ROWS, SIZE)
     (peer,) = (name for name in context.roster if name != me)
     terms, prefix = context.parameters, context.prefix
     exponent, order = Exponent.random(rng=rng), lists.order(len(items), rng=rng)

@@ -22,7 +22,7 @@ from silo.crypto.ristretto import POINT_BYTES, Exponent
 from silo.crypto.rng import Rng
 from silo.protocols.errors import InconsistentSets
 from silo.protocols.psi import lists
-from silo.protocols.psi.context import ROWS, Context
+from silo.protocols.psi.context import ROWS, SIZE, Context
 from silo.protocols.psi.errors import TooFewInCommon
 from silo.protocols.psi.lists import TOKEN_BYTES, Table
 from silo.protocols.psi.pair import Match
@@ -50,6 +50,7 @@ def member(
     Items are different byte strings. Raises `ProtocolViolation`, `ProtocolAborted`, and at the member that compares
     `TooFewInCommon`.
     """
+    context.require(ROWS, SIZE)
     ring, many, terms = _Ring(context.roster.names, me), len(context.roster), context.parameters
     exponent, order = Exponent.random(rng=rng), lists.order(len(items), rng=rng)
     masked = lists.points(

@@ -28,7 +28,7 @@ from silo.crypto.ristretto import POINT_BYTES, Exponent
 from silo.crypto.rng import Rng
 from silo.protocols.errors import MalformedMessage
 from silo.protocols.psi import lists
-from silo.protocols.psi.context import Context
+from silo.protocols.psi.context import SUM, Context
 from silo.protocols.psi.errors import TooFewInCommon
 from silo.protocols.psi.lists import TOKEN_BYTES
 from silo.protocols.psi.transit import Intake, Lot, carry
@@ -75,6 +75,7 @@ def matcher(
 
     `noise` is added to the sums (zeros: none). Raises `ProtocolViolation`, `ProtocolAborted`, `TooFewInCommon`.
     """
+    context.require(SUM)
     (peer,) = (name for name in context.roster if name != me)
     terms, prefix = context.parameters, context.prefix
     exponent, order = Exponent.random(rng=rng), lists.order(len(items), rng=rng)
@@ -122,6 +123,7 @@ def holder(
 
     Raises `ProtocolViolation`, `ProtocolAborted`, `TooFewInCommon`.
     """
+    context.require(SUM)
     (peer,) = (name for name in context.roster if name != me)
     terms, prefix = context.parameters, context.prefix
     exponent, order = Exponent.random(rng=rng), lists.order(len(items), rng=rng)

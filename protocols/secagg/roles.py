@@ -5,7 +5,7 @@ from __future__ import annotations
 from silo.crypto.masking import Plain
 from silo.crypto.rng import Rng
 from silo.protocols.codec import Message
-from silo.protocols.cohort import Survivors, Votes
+from silo.protocols.cohort import Closed, Survivors, Votes
 from silo.protocols.envelope import OVERHEAD
 from silo.protocols.secagg import client, server
 from silo.protocols.secagg.context import Context
@@ -67,8 +67,8 @@ def aggregator(
     present: frozenset[str] | None = None,
     receivers: frozenset[str] | None = None,
     threads: int = 1,
-) -> Role[frozenset[str]]:
-    """The aggregator: yields steps, returns the survivors. `present` and `receivers` None: all members."""
+) -> Role[Closed]:
+    """The aggregator: yields steps, returns the survivors and who lied. `present` and `receivers` None: all members."""
     collecting = server.open_round(context, frozenset(context.roster) if present is None else present)
     yield Step((), collecting.waits)
     state, directory = collecting.close_round()
@@ -83,12 +83,12 @@ def aggregator(
     yield Step(_to(votes.expected, survivors, PUBLIC), votes.waits)
     back, counted = votes.close_round()
     yield Step(_to(back.expected, counted, PUBLIC), back.waits)
-    result = back.close_round(threads=threads)
+    result, closed = back.close_round(threads=threads)
     told = frozenset(back.inbox)
     getting = told if receivers is None else told & receivers
     empty = Result(memoryview(b""))
     yield Step(_to(getting, result, AGGREGATE) + _to(told - getting, empty, PUBLIC), None)
-    return back.agreed.names
+    return closed
 
 
 def _to(names: frozenset[str], message: Message, protection: str) -> tuple[Outgoing, ...]:

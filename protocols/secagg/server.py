@@ -10,11 +10,11 @@ grow with the number of parties; it belongs to `CollectingUploads` and moves on 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from silo.crypto.errors import ParameterError
-from silo.protocols.cohort import Survivors, Vote, Votes
+from silo.protocols.cohort import Closed, Survivors, Vote, Votes
 from silo.protocols.collecting import SMALL, Collecting
 from silo.protocols.envelope import OVERHEAD, Opened, read_header
 from silo.protocols.errors import (
@@ -240,8 +240,6 @@ class CollectingSharesBack(Collecting[Context]):
     total: Accumulator
     shared: frozenset[str]
     agreed: Agreed
-    liars: list[str] = field(default_factory=list)
-    """Holders of wrong shares, known once the round is closed; the sum is right without them."""
 
     name = "the unmasking"
     kinds = (Unmasking,)
@@ -258,16 +256,17 @@ class CollectingSharesBack(Collecting[Context]):
     def check(self, opened: Opened[Unmasking]) -> None:
         recovery.check(self.context, self.graph, self.shared, self.agreed, opened)
 
-    def close_round(self, *, threads: int = 1) -> Result:
-        """Rebuild what masks the sum, and take it off. Raises `TooFewParties` or `ProtocolViolation`."""
+    def close_round(self, *, threads: int = 1) -> tuple[Result, Closed]:
+        """Rebuild what masks the sum, and take it off; the sum is right without the shares of liars.
+
+        Raises `TooFewParties` or `ProtocolViolation`."""
         self._close()
         answers = {name: opened.message for name, opened in self.inbox.items()}
         seeds, liars = recovery.recover(
             self.context, self.directory, self.graph, self.shared, self.agreed, answers
         )
-        self.liars.extend(sorted(liars))
         self.total.unmask(seeds, threads=threads)
-        return Result(self.total.payload())
+        return Result(self.total.payload()), Closed(self.agreed.names, liars)
 
 
 def open_round(context: Context, present: frozenset[str]) -> CollectingKeys:

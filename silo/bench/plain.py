@@ -6,6 +6,7 @@ from silo import sums
 from silo.agreement import Round
 from silo.crypto.masking import Plain, Seeds
 from silo.crypto.rng import Rng
+from silo.protocols.cohort import Closed
 from silo.protocols.envelope import OVERHEAD, Opened
 from silo.protocols.rounds import Place
 from silo.protocols.secagg import vector
@@ -33,7 +34,7 @@ class PlainSum:
         everybody = frozenset(round.presents)
         return vector.read(payload, parameters, (), everybody, threads=threads), everybody
 
-    def aggregator(self, round: Round, *, rng: Rng, threads: int) -> AggregatorRole:
+    def aggregator(self, round: Round, *, threads: int) -> AggregatorRole:
         parameters, everybody = round.masked(), frozenset(round.presents)
         total = Accumulator(parameters)
 
@@ -44,7 +45,7 @@ class PlainSum:
         yield Step((), Wait("the upload", (Upload,), everybody, len(everybody), limit, accept))
         result = Result(total.payload())
         yield Step((Outgoing(tuple(sorted(everybody)), result, _NOTHING, public=True),), None)
-        return everybody
+        return Closed(everybody)
 
 
 class Alternating:
@@ -56,8 +57,8 @@ class Alternating:
     def member(self, round: Round, own: Own, plain: Plain, *, rng: Rng, threads: int) -> MemberRole:
         return _of(round.number).member(round, own, plain, rng=rng, threads=threads)
 
-    def aggregator(self, round: Round, *, rng: Rng, threads: int) -> AggregatorRole:
-        return _of(round.number).aggregator(round, rng=rng, threads=threads)
+    def aggregator(self, round: Round, *, threads: int) -> AggregatorRole:
+        return _of(round.number).aggregator(round, threads=threads)
 
 
 def masked(number: int) -> bool:

@@ -47,12 +47,14 @@ def relay(
                 "tag": finished.tag,
                 "survivors": finished.survivors,
                 "lost": finished.lost,
+                "liars": finished.liars,
                 "problem": finished.problem.code if finished.problem else "",
                 "seconds": round(finished.seconds, 4),
             }
             click.echo(json.dumps(fact))
             return
         lost = f", without {', '.join(finished.lost)}" if finished.lost else ""
+        lost += f", wrong shares from {', '.join(finished.liars)}" if finished.liars else ""
         end = (
             f"[{finished.problem.code}] {finished.problem}"
             if finished.problem

@@ -203,8 +203,12 @@ class Books:
         return name
 
     def _apply_ledger(self, sequence: int, fields: Mapping[str, Any]) -> None:
-        self.ledger, self.key = bytes.fromhex(fields["ledger"]), bytes.fromhex(fields["key"])
-        self.owner = str(fields["owner"])
+        ledger, key, owner = (
+            bytes.fromhex(fields["ledger"]),
+            bytes.fromhex(fields["key"]),
+            str(fields["owner"]),
+        )
+        self.ledger, self.key, self.owner = ledger, key, owner
 
     def _apply_open(self, sequence: int, fields: Mapping[str, Any]) -> None:
         name, terms = fields["dataset"], fields["budget"]
@@ -294,10 +298,10 @@ class Books:
         if not 0 <= count <= MAX_COUNT:
             raise LedgerCorrupt(sequence, "adjusts by a count that is none")
         cost(text, count, target.budget.order)
-        if count:
-            target.events[text] += count
         if not str(fields["reason"]).strip() or fields["lift"] not in ("yes", "no"):
             raise LedgerCorrupt(sequence, "adjusts without a reason")
+        if count:
+            target.events[text] += count
         if fields["lift"] == "yes":
             self.frozen = ""
 
@@ -310,20 +314,24 @@ class Books:
         self.covered.update(charges)
 
     def _apply_freeze(self, sequence: int, fields: Mapping[str, Any]) -> None:
-        self.frozen = str(fields["reason"])
-        if not self.frozen:
+        reason = str(fields["reason"])
+        if not reason:
             raise LedgerCorrupt(sequence, "freezes without a reason, which would end a freeze")
+        self.frozen = reason
 
     def _apply_witness(self, sequence: int, fields: Mapping[str, Any]) -> None:
+        witnessed = dict(self.witnessed)
         for line in fields["countersigned"]:
             one = Witnessed.parse(line)
-            known = self.witnessed.get(one.witness)
+            known = witnessed.get(one.witness)
             if one.owner != self.owner or one.head.ledger != self.ledger or one.head.sequence >= sequence:
                 raise LedgerCorrupt(sequence, "holds a witness of another ledger")
             if known is None or one.head.sequence > known.head.sequence:
-                self.witnessed[one.witness] = one
-        for peer, line in fields["seen"].items():
-            self.heads.setdefault(str(peer), []).append(SealedHead.parse(line))
+                witnessed[one.witness] = one
+        seen = [(str(peer), SealedHead.parse(line)) for peer, line in fields["seen"].items()]
+        self.witnessed = witnessed
+        for peer, head in seen:
+            self.heads.setdefault(peer, []).append(head)
 
     def head(self, sequence: int, digest: bytes) -> Head:
         return Head(self.ledger, sequence, digest)

@@ -81,13 +81,13 @@ class Budget:
         return max(0.0, spent.divergence + conversion(self.order, delta)) + spent.epsilon
 
     def used(self, spent: Spent) -> float:
-        """The share of the allowed divergence that is gone: 1 is all; infinite beyond rescue."""
+        """The share of the budget that is gone, as the filter counts: above 1 is too much; infinite beyond rescue."""
         if self.filter_epsilon(spent) == math.inf:
             return math.inf
-        room = self.epsilon - spent.epsilon - conversion(self.order, self.delta - spent.delta)
-        if room <= 0:
-            return 0.0 if spent.nothing else math.inf
-        return spent.divergence / room
+        if spent.divergence == 0:
+            return spent.epsilon / self.epsilon
+        left = self.epsilon - spent.epsilon - conversion(self.order, self.delta - spent.delta)
+        return 1 - (left - spent.divergence) / self.allowed
 
 
 @dataclass(frozen=True, slots=True)

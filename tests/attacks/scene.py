@@ -28,6 +28,7 @@ class Scene:
         self.plains = fed.plains(fed.one_hot())
         self.states: dict[str, Any] = {}
         self.told: dict[str, Any] = {}
+        self.liars: frozenset[str] = frozenset()
         self.sent: dict[str, Opened[Any]] = {}
         self.past: dict[str, dict[str, Opened[Any]]] = {}
         self.uploads: dict[str, bytes] = {}
@@ -111,7 +112,8 @@ class Scene:
 
     def _close(self) -> None:
         if self.stage == "result":
-            result = self.collecting.close_round()
+            result, closed = self.collecting.close_round()
+            self.liars = closed.liars
             self.told = {name: self.fed.over_the_wire(result) for name in self.collecting.inbox}
             return
         who = sorted(self.collecting.inbox)

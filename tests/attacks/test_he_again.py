@@ -66,7 +66,7 @@ def test_a_refused_decryption_does_not_tell_the_relay_of_an_input(protocol: str)
                 words = np.zeros(terms.count, terms.ring.dtype)
                 words[0], words[place] = 1, piece
                 total.add(scheme.encrypt(words, rng=SystemRng(), threads=1))
-            return Ciphertext(message.votes, memoryview(total.payload(rng=SystemRng())))
+            return Ciphertext(message.votes, memoryview(total.payload()))
 
         inputs = {name: np.zeros(6, np.int64) for name in fed.names}
         inputs["m1"][2] = secret

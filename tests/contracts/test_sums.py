@@ -13,7 +13,7 @@ from silo.crypto.errors import ParameterError
 from silo.crypto.ring import ValueOutOfRange
 from silo.errors import CharterError, NotAllowed
 from silo.protocols.errors import UnlikeTerms
-from silo.session import NoResult, Session
+from silo.session import Session
 from silo.simulation import simulate
 from silo.sums import SUMS
 
@@ -175,10 +175,6 @@ def test_two_need_the_words(name: str) -> None:
         simulate(2, lambda s: s.sum(1), protocol=name)
     words = silo.TWO_PARTY_WORDS
     assert simulate(2, lambda s: s.sum(1), protocol=name, two_party=words) == {"party-1": 2, "party-2": 2}
-
-
-def test_no_result_for_whom_the_charter_gives_none() -> None:
-    assert issubclass(NoResult, silo.ProtocolAborted)
 
 
 def test_a_state_dict_with_counters_scalars_and_brain_floats() -> None:

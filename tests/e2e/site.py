@@ -97,6 +97,7 @@ class Site:
     made: dict[str, datetime] = field(default_factory=dict)
     days: dict[str, int] = field(default_factory=dict)
     unsigned: tuple[str, ...] = ()
+    receivers: tuple[str, ...] = ("*",)
     passphrases: dict[str, str] = field(default_factory=dict)
     rows: int = 1000
     processes: list[Process] = field(default_factory=list)
@@ -131,6 +132,7 @@ class Site:
             sum=SumTerms.for_members(len(self.names), **self.terms),
             time=self.time,
             privacy=self.privacy,
+            receivers=self.receivers,
             intersection=self.intersection,
             now=start,
             expires=soon,

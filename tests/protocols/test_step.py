@@ -102,7 +102,7 @@ def test_a_round_of_roles_gives_the_sum_to_everybody() -> None:
     table = Table(Federation(4, length=4)).run()
     for name in table.fed.names:
         total, survivors = table.results[name]
-        assert survivors == frozenset(table.fed.names) == table.results[RELAY]
+        assert survivors == frozenset(table.fed.names) == table.results[RELAY].survivors
         got = table.plains[name].encoder.decode(total.words)
         assert np.array_equal(got, expected(table.plains, table.fed.names))
 

@@ -153,6 +153,7 @@ def test_without_the_option_the_row_asks_for_it() -> None:
         gzip.compress(b"\0"),
         gzip.compress(b"\0\0\x08\x01\0\0\0\x01\x01")[:-6],
     ],
+    ids=["no-gzip", "too-short", "other-type", "no-head", "cut-off"],
 )
 def test_a_broken_file_is_one_sentence(images: Path, raw: bytes) -> None:
     (images / "train-labels-idx1-ubyte.gz").write_bytes(raw)

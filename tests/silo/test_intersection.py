@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,16 @@ import pytest
 
 import silo
 from silo.crypto.errors import ParameterError
-from silo.errors import NotAllowed, QueriesSpent, UsageError
+from silo.errors import Expired, NotAllowed, QueriesSpent, UsageError
 from silo.journal import Journal
 from silo.privacy.errors import NotCovered, PrivacyBudgetExceeded
 from silo.protocols.errors import UnlikeTerms
 from silo.simulation import simulate
+
+
+class StoppedHere(Exception):
+    """Ends a party once it has looked."""
+
 
 BANK = [f"person {number}" for number in range(60)]
 TELECOM = [f"person {number}" for number in range(20, 100)]
@@ -38,9 +44,9 @@ def test_three_members_find_the_same_rows_in_one_order() -> None:
     assert set(sizes.values()) == {2}
 
 
-@pytest.mark.parametrize("reveal", ["all", "ROWS", ""])
+@pytest.mark.parametrize("reveal", ["all", "ROWS", "", "sum"])
 def test_what_cannot_be_revealed_is_refused(reveal: str) -> None:
-    with pytest.raises(ParameterError, match="reveal is 'rows', 'size', 'sum'"):
+    with pytest.raises(ParameterError, match="reveal is 'rows' or 'size'"):
         two(lambda session, ids: session.intersect(ids, reveal=reveal), BANK, TELECOM)
 
 
@@ -142,3 +148,20 @@ def test_an_exact_number_from_a_data_set_with_a_budget_is_refused(who: str) -> N
         two(asked, (BANK, {}), (TELECOM, {"values": np.ones(80)}), budget=budget)
     with pytest.raises(NotCovered):
         two(lambda session, ids: session.intersect(ids), BANK, TELECOM, budget=budget)
+
+
+@pytest.mark.parametrize("work", ["sum", "intersect", "intersect_sum"])
+def test_what_this_site_refuses_by_itself_is_not_charged(work: str) -> None:
+    later = datetime.now(UTC) + timedelta(days=400)
+
+    def late(session: silo.Session, ids: Any) -> Any:
+        session._now = lambda: later
+        with pytest.raises(Expired):
+            getattr(session, work)(np.ones(3) if work == "sum" else ids)
+        records = session.policy.account.ledger.records() if session.policy else []
+        raise StoppedHere(len(list(records)))
+
+    budget = silo.Budget(epsilon=1.0, delta=1e-5)
+    with pytest.raises(StoppedHere) as caught:
+        two(late, BANK, TELECOM, budget=budget)
+    assert caught.value.args == (2,), "the ledger and its data set, and nothing else"

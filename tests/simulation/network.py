@@ -82,7 +82,7 @@ class Simulation:
                 self.relay.problem = problem
                 return self
             told: Any
-            collecting, told = (None, closed) if isinstance(closed, Result) else closed
+            collecting, told = (None, closed[0]) if isinstance(closed[0], Result) else closed
             each = told if isinstance(told, dict) else dict.fromkeys(names, told)
             step = TO_MEMBERS[type(next(iter(each.values()))).__name__]
             answers = self._down(step, each)

@@ -8,7 +8,7 @@ from silo.crypto.keys import AgreementKey
 from silo.crypto.masking import Plain
 from silo.crypto.rng import Rng
 from silo.protocols.codec import Message
-from silo.protocols.cohort import Survivors
+from silo.protocols.cohort import Closed, Survivors
 from silo.protocols.envelope import OVERHEAD
 from silo.protocols.he_sum.context import Context
 from silo.protocols.he_sum.errors import NotDecrypted
@@ -79,7 +79,7 @@ def member(
     return (total if receives else None), survivors
 
 
-def aggregator(context: Context, *, rng: Rng, present: frozenset[str] | None = None) -> Role[frozenset[str]]:
+def aggregator(context: Context, *, present: frozenset[str] | None = None) -> Role[Closed]:
     """The aggregator: yields steps, returns the survivors. `present` None: all members."""
     everybody = frozenset(context.roster)
     asking = server.open_round(context, everybody if present is None else present)
@@ -88,14 +88,14 @@ def aggregator(context: Context, *, rng: Rng, present: frozenset[str] | None = N
     yield Step(_to(collecting.expected, key, PUBLIC), collecting.waits)
     votes, survivors = collecting.close_round()
     yield Step(_to(votes.expected, survivors, PUBLIC), votes.waits)
-    releasing, ciphertext = votes.close_round(rng=rng)
+    releasing, ciphertext = votes.close_round()
     holder = frozenset({context.parameters.holder})
     yield Step(_to(holder, ciphertext, ENCRYPTED), releasing.waits)
     released = releasing.close_round()
     getting = releasing.told & frozenset(context.parameters.receivers)
     empty = Released(memoryview(b""))
     yield Step(_to(getting, released, SEALED) + _to(releasing.told - getting, empty, PUBLIC), None)
-    return releasing.agreed.names
+    return Closed(releasing.agreed.names)
 
 
 def _to(names: frozenset[str], message: Message, protection: str) -> tuple[Outgoing, ...]:

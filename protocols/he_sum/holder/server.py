@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from silo.crypto.errors import ParameterError
-from silo.crypto.rng import Rng
 from silo.protocols.cohort import Survivors, Vote
 from silo.protocols.collecting import Collecting
 from silo.protocols.envelope import OVERHEAD, Opened
@@ -116,10 +115,10 @@ class CollectingVotes(Collecting[Context]):
                 "a vote on other survivors", culprits=(opened.sender,), round=self.context.round
             )
 
-    def close_round(self, *, rng: Rng) -> tuple[CollectingRelease, Ciphertext]:
+    def close_round(self) -> tuple[CollectingRelease, Ciphertext]:
         """Hand the encrypted sum to the holder."""
         self._close()
-        message = Ciphertext(self._frames, memoryview(self.total.payload(rng=rng)))
+        message = Ciphertext(self._frames, memoryview(self.total.payload()))
         holder = frozenset({self.context.parameters.holder})
         state = CollectingRelease(
             self.context, holder, agreed=self.agreed, told=frozenset(self.inbox) - holder

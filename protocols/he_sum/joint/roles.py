@@ -6,7 +6,7 @@ from silo.crypto.keys import AgreementKey
 from silo.crypto.masking import Plain
 from silo.crypto.rng import Rng
 from silo.protocols.codec import Message
-from silo.protocols.cohort import Votes
+from silo.protocols.cohort import Closed, Votes
 from silo.protocols.envelope import OVERHEAD
 from silo.protocols.he_sum.context import Context
 from silo.protocols.he_sum.joint import board, client, server
@@ -62,7 +62,7 @@ def member(
     return finishing.finish(inbox[aggregator].message, receives=receives, rng=rng), survivors
 
 
-def aggregator(context: Context, *, present: frozenset[str] | None = None) -> Role[frozenset[str]]:
+def aggregator(context: Context, *, present: frozenset[str] | None = None) -> Role[Closed]:
     """The aggregator: yields steps, returns the survivors. `present` None: all members."""
     collecting = server.open_round(context, frozenset(context.roster) if present is None else present)
     yield Step((), collecting.waits)
@@ -78,7 +78,7 @@ def aggregator(context: Context, *, present: frozenset[str] | None = None) -> Ro
     told, given = recovering.expected, recovering.close_round()
     getting = told & frozenset(context.parameters.receivers)
     yield Step(_to(getting, given, SEALED) + _to(told - getting, Parts((), ()), PUBLIC), None)
-    return decrypting.survivors
+    return Closed(decrypting.survivors)
 
 
 def _to(names: frozenset[str], message: Message, protection: str) -> tuple[Outgoing, ...]:

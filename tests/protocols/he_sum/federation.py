@@ -124,7 +124,7 @@ class Federation:
             from silo.protocols.he_sum.joint import roles as joint
 
             return joint.aggregator(self.context)
-        return holder.aggregator(self.context, rng=SystemRng())
+        return holder.aggregator(self.context)
 
     def sealed(
         self, name: str, message: Message, to: str = EVERYBODY, *, round: int = 0, note: bytes = b""

@@ -180,7 +180,7 @@ class Federation:
             states[name], message = states[name].unmask(told)
             states[name] = between(states[name], name)
             collecting.accept(self.sealed(name, message, to=RELAY))
-        result = collecting.close_round()
+        result, _ = collecting.close_round()
         totals: dict[str, Total] = {}
         if receivers_finish:
             for name in here:

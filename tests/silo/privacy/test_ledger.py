@@ -275,3 +275,16 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 def test_a_budget_that_is_none(epsilon: float, delta: float, order: int, said: str) -> None:
     with pytest.raises(ParameterError, match=said):
         Budget(epsilon, delta, order)
+
+
+def test_the_share_used_counts_what_has_an_epsilon_of_its_own(tmp_path: Path) -> None:
+    with ledger(tmp_path) as one:
+        account = one.account()
+        for epsilon, share in ((0.5, 0.5), (0.4, 0.9)):
+            one.adjust("rows", events.EpsilonDelta(epsilon, 1e-9), 1, reason="an older release")
+            assert account.used == pytest.approx(share)
+        before = account.filter_epsilon()
+        # Where there is room by epsilon but no longer for noise, the share says so.
+        assert not account.affords(STEP)
+        assert account.affords(events.EpsilonDelta(0.05, 1e-9))
+        assert account.filter_epsilon() == before
