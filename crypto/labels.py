@@ -51,7 +51,6 @@ JOINT_CHECK: Final = _ROOT + b"he-sum/joint-check"
 JOINT_NOTE: Final = _ROOT + b"he-sum/joint-note"
 SUM_CHECK: Final = _ROOT + b"he-sum/check"
 JOINT_PART: Final = _ROOT + b"he-sum/joint-part"
-JOINT_SHARE: Final = _ROOT + b"he-sum/joint-share"
 CKKS_KEY: Final = _ROOT + b"ckks/key"
 PSI_ITEM: Final = _ROOT + b"psi/item"
 

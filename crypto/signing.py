@@ -19,7 +19,6 @@ from silo.crypto.rng import Rng
 from silo.crypto.secret import Secret
 
 KEY_BYTES: Final = 32
-SIGNATURE_BYTES: Final = 64
 
 _P: Final = 2**255 - 19
 # The y coordinates of the eight points whose order divides 8: orders 4, 1, 2 and, twice, 8.

@@ -57,7 +57,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Send these, then wait for that.
+    """Send these, then wait for that; without a `wait` the inbox holds the last message as it was sealed, by own name.
 
     `once` names an answer that is given at most once per round, marked on disk before it is sent; `over` are
     the parties it speaks of.

@@ -124,7 +124,7 @@ def _grid(session: Session, columns: int, clip: float | None, noise: Skellam | N
             raise ParameterError("the noise has a clip of its own: give clip or noise, not both")
         # The row itself counts like a column as large as the clip, so that the number is hidden as well as the sums.
         whole = replace(noise, clip=math.sqrt(2) * noise.clip)
-        plan = whole.plan(length=columns + 1, rows=rows, members=1, honest=1, limit=_NOISED_LIMIT)
+        plan = whole.plan(length=columns + 1, rows=rows, honest=1, limit=_NOISED_LIMIT)
         return _Grid(plan.scale, math.floor(plan.event.l2 / math.sqrt(2)), noise.clip, plan)
     largest = session.charter.sum.clip if clip is None else float(clip)
     if not (math.isfinite(largest) and largest > 0):

@@ -20,7 +20,6 @@ from silo.crypto.errors import ParameterError, refuse_pickle
 from silo.crypto.rng import Rng
 from silo.crypto.secret import Secret
 
-FINGERPRINT_BYTES: Final = 32
 _TRIED_SCALE: Final = 1 << 32
 
 

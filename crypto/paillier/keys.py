@@ -23,7 +23,7 @@ _LEAST: Final = 512
 
 @final
 class PublicKey:
-    """n and h_s. `full` asks for exponents of half the bits of n, the conservative choice."""
+    """The modulus n, and h_s, the base whose powers hide a message."""
 
     def __init__(self, n: int, h_s: int) -> None:
         self.bits = n.bit_length()

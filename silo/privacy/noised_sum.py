@@ -61,7 +61,7 @@ def plan_for(session: Session, noise: Skellam, length: int) -> Plan:
     # The observer is at best a member: its own noise hides nothing from it.
     honest = terms.minimum_cohort - max(terms.colluders, 1)
     limit = Exact(Ring.of(terms.bits), members).limit
-    return noise.plan(length=length, rows=session.task.rows, members=members, honest=honest, limit=limit)
+    return noise.plan(length=length, rows=session.task.rows, honest=honest, limit=limit)
 
 
 def _details(plan: Plan, shape: tuple[int, ...], rng: Rng) -> dict[str, str]:

@@ -14,7 +14,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from silo.crypto import labels, signing
 from silo.errors import InvalidSignature
@@ -35,19 +35,6 @@ KINDS: Final = (
     "witness",
     "cover",
 )
-Kind = Literal[
-    "ledger",
-    "open",
-    "reserve",
-    "commit",
-    "close",
-    "refuse",
-    "release",
-    "adjust",
-    "freeze",
-    "witness",
-    "cover",
-]
 
 
 @dataclass(frozen=True, slots=True)

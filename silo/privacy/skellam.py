@@ -62,7 +62,7 @@ class Skellam:
                 f"a target is epsilon above 0 and delta in (0, 1), not {self.epsilon} and {self.delta}"
             )
 
-    def plan(self, *, length: int, rows: int, members: int, honest: int, limit: int) -> Plan:
+    def plan(self, *, length: int, rows: int, honest: int, limit: int) -> Plan:
         """What every member does alike, from public figures alone.
 
         `length` numbers per record, at most `rows` records per member, `honest` members whose noise counts,

@@ -30,7 +30,7 @@ NOISE = Skellam(clip=2.0, noise_multiplier=3.0)
 
 def plan(length: int = 10, members: int = 5, honest: int = 3, rows: int = 1000, bits: int = 32) -> Any:
     limit = Exact(Ring.of(bits), members).limit
-    return NOISE.plan(length=length, rows=rows, members=members, honest=honest, limit=limit)
+    return NOISE.plan(length=length, rows=rows, honest=honest, limit=limit)
 
 
 def test_the_sum_is_right_up_to_its_noise_and_everybody_pays() -> None:
@@ -73,7 +73,7 @@ def test_every_pattern_of_dropouts_keeps_the_promised_noise(
     members: int, fewest: int, colluders: int
 ) -> None:
     honest = fewest - max(colluders, 1)
-    planned = plan(members=members, honest=honest)
+    planned = plan(honest=honest)
     for survivors in patterns(members, fewest):
         for observers in itertools.combinations(survivors, max(colluders, 1)):
             secret = len(survivors) - len(observers)
@@ -125,9 +125,7 @@ def test_contributions_are_nearly_unbiased() -> None:
 
 def test_a_target_is_met_with_the_least_noise() -> None:
     limit = Exact(Ring.of(32), 5).limit
-    planned = Skellam(clip=1.0, epsilon=1.0, delta=1e-5).plan(
-        length=16, rows=1000, members=5, honest=3, limit=limit
-    )
+    planned = Skellam(clip=1.0, epsilon=1.0, delta=1e-5).plan(length=16, rows=1000, honest=3, limit=limit)
     found = RDP().epsilon(planned.event, 1e-5)
     assert 0.98 < found <= 1.0
 
