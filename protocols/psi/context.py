@@ -13,6 +13,7 @@ from silo.crypto.keys import AgreementKey
 from silo.protocols.envelope import Bearings
 from silo.protocols.private import Pair
 from silo.protocols.roster import Roster
+from silo.protocols.transit import PIECE
 
 PROTOCOL: Final = "psi"
 ROWS: Final = "rows"
@@ -93,6 +94,11 @@ class Context:
             raise ParameterError(
                 f"this protocol reveals {' or '.join(reveals)}, not {self.parameters.reveal}"
             )
+
+    @property
+    def ahead(self) -> int:
+        """Pieces of one member that may come before they are waited for: two whole lists, and one from each."""
+        return 2 * (self.parameters.most // PIECE + 1) + len(self.roster)
 
     def receives(self, name: str) -> bool:
         return name in self.parameters.receivers

@@ -26,8 +26,8 @@ from silo.protocols.psi.context import ROWS, SIZE, Context
 from silo.protocols.psi.errors import TooFewInCommon
 from silo.protocols.psi.lists import TOKEN_BYTES, Table
 from silo.protocols.psi.pair import Match
-from silo.protocols.psi.transit import Intake, Lot, carry
 from silo.protocols.step import Role
+from silo.protocols.transit import Intake, Lot, carry
 
 _COUNT_BYTES = 8
 

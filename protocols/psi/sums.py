@@ -31,8 +31,8 @@ from silo.protocols.psi import lists
 from silo.protocols.psi.context import SUM, Context
 from silo.protocols.psi.errors import TooFewInCommon
 from silo.protocols.psi.lists import TOKEN_BYTES
-from silo.protocols.psi.transit import Intake, Lot, carry
 from silo.protocols.step import Role
+from silo.protocols.transit import Intake, Lot, carry
 
 KEY_BITS: Final = 3072
 SLOT_BITS: Final = 64

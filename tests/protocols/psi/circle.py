@@ -15,8 +15,8 @@ from silo.protocols import codec
 from silo.protocols.private import Private
 from silo.protocols.psi import pair, ring
 from silo.protocols.psi.context import ROWS, Context, Parameters
-from silo.protocols.psi.transit import Piece
 from silo.protocols.roster import Roster
+from silo.protocols.transit import Piece
 
 Hand = Callable[[str, str, Piece], Piece | None]
 """(sender, recipient, piece) -> the piece that arrives in its place, or None for no change."""

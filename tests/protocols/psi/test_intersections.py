@@ -15,7 +15,7 @@ from silo.protocols.errors import InconsistentSets, MalformedMessage, ProtocolVi
 from silo.protocols.psi import lists
 from silo.protocols.psi.context import ROWS, SIZE, Context, Parameters
 from silo.protocols.psi.errors import TooFewInCommon
-from silo.protocols.psi.transit import PIECE, Intake, Piece
+from silo.protocols.transit import PIECE, Intake, Piece
 from tests.protocols.psi.circle import Circle
 
 IDENTITY = bytes(POINT_BYTES)

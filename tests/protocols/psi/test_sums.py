@@ -20,7 +20,7 @@ from silo.protocols.psi import sums
 from silo.protocols.psi.context import SUM
 from silo.protocols.psi.errors import TooFewInCommon
 from silo.protocols.psi.sums import KEY_BITS, SLOT_BITS, Summand
-from silo.protocols.psi.transit import Piece
+from silo.protocols.transit import Piece
 from tests.protocols.psi.circle import Circle
 
 KEY = generate(KEY_BITS, rng=InsecureSeededRng(5))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol, TypeVar
 
 from silo.crypto.errors import ParameterError
 from silo.crypto.keys import AgreementKey
@@ -17,13 +17,36 @@ from silo.protocols import codec
 from silo.protocols.codec import Count, Message
 from silo.protocols.envelope import OVERHEAD
 from silo.protocols.errors import MalformedMessage, ProtocolAborted, UnexpectedMessage
-from silo.protocols.private import EXTRA, Private
-from silo.protocols.psi.context import Context
+from silo.protocols.private import EXTRA, Pair, Private
+from silo.protocols.roster import Roster
 from silo.protocols.step import Inbox, Outgoing, Role, Step, Wait
 
 PIECE: Final = 8192
-"""Entries of a piece: a quarter of a MiB of points, and half a second of one core."""
+"""Entries of a piece, where nothing else is said: a quarter of a MiB of points, and half a second of one core."""
+LETTER: Final = 1 << 16
+"""Bytes of a single message, where nothing else is said."""
 SEALED: Final = "end-to-end encrypted"
+
+M = TypeVar("M", bound=Message)
+
+
+class Meeting(Protocol):
+    """What a protocol between members says of itself."""
+
+    @property
+    def round(self) -> int: ...
+
+    @property
+    def roster(self) -> Roster: ...
+
+    @property
+    def ahead(self) -> int:
+        """Pieces of one member that may come before they are waited for."""
+        ...
+
+    def pair(self, me: str, peer: str, own: AgreementKey) -> Pair:
+        """The end-to-end channel between two members."""
+        ...
 
 
 class Piece(Message, frozen=True):
@@ -60,7 +83,7 @@ class Intake:
     def complete(self) -> bool:
         return self.count == self.total
 
-    def take(self, piece: Piece) -> None:
+    def take(self, piece: Piece, each: int = PIECE) -> None:
         """Check a piece, and keep what `work` makes of it. Raises `ParameterError`, and changes nothing then."""
         size = len(piece.entries)
         if self.total < 0 and not self.least <= piece.total <= self.most:
@@ -68,7 +91,7 @@ class Intake:
                 f"its list has {piece.total} entries, and {self.least} to {self.most} are agreed"
             )
         total = piece.total if self.total < 0 else self.total
-        expected = min(PIECE, total - self.count)
+        expected = min(each, total - self.count)
         if (piece.total, piece.at, size) != (total, self.count, expected * self.width):
             raise ParameterError(
                 f"a piece of {size} bytes at {piece.at} of {piece.total} does not fit: it would be "
@@ -84,7 +107,7 @@ class Intake:
 
 
 def carry(
-    context: Context,
+    context: Meeting,
     me: str,
     own: AgreementKey,
     stage: int,
@@ -92,10 +115,13 @@ def carry(
     send: Mapping[str, Lot],
     take: Mapping[str, Intake],
     rng: Rng,
+    each: int = PIECE,
 ) -> Role[None]:
-    """Send each peer its lot, and take in what others send, in step. Raises `ProtocolViolation`, `ProtocolAborted`."""
+    """Send each peer its lot, and take in what others send, in step. Raises `ProtocolViolation`, `ProtocolAborted`.
+
+    A piece has `each` entries; both sides say the same.
+    """
     at, first = 0, True
-    ahead = 2 * (context.parameters.most // PIECE + 1) + len(context.roster)
     while (
         first
         or any(at < lot.total for lot in send.values())
@@ -104,16 +130,16 @@ def carry(
         outgoing = tuple(
             Outgoing(
                 (peer,),
-                _sealed(context, me, peer, own, Piece(stage, lot.total, at, _due(lot, at)), rng),
+                _sealed(context, me, peer, own, Piece(stage, lot.total, at, _due(lot, at, each)), rng),
                 SEALED,
             )
             for peer, lot in send.items()
             if first or at < lot.total
         )
         awaited = frozenset(peer for peer, one in take.items() if not one.complete)
-        limit = OVERHEAD + EXTRA + 64 + PIECE * max((take[peer].width for peer in awaited), default=0)
+        limit = OVERHEAD + EXTRA + 64 + each * max((take[peer].width for peer in awaited), default=0)
         wait = (
-            Wait("the others' lists", (Private,), awaited, len(awaited), limit, ahead=ahead)
+            Wait("the others' lists", (Private,), awaited, len(awaited), limit, ahead=context.ahead)
             if awaited
             else None
         )
@@ -124,20 +150,27 @@ def carry(
                     f"{peer} was lost while its list was waited for: begin again when it is back",
                     (peer,),
                 )
-            _take(context, me, peer, own, stage, inbox[peer].message, take[peer])
-        at, first = at + PIECE, False
+            _take(context, me, peer, own, stage, inbox[peer].message, take[peer], each)
+        at, first = at + each, False
 
 
-def _due(lot: Lot, at: int) -> memoryview:
-    return memoryview(lot.piece(at, min(at + PIECE, lot.total)))
+def _due(lot: Lot, at: int, each: int) -> memoryview:
+    return memoryview(lot.piece(at, min(at + each, lot.total)))
 
 
-def _sealed(context: Context, me: str, peer: str, own: AgreementKey, piece: Piece, rng: Rng) -> Private:
+def _sealed(context: Meeting, me: str, peer: str, own: AgreementKey, piece: Piece, rng: Rng) -> Private:
     return context.pair(me, peer, own).seal(codec.encode(piece), rng=rng)
 
 
 def _take(
-    context: Context, me: str, peer: str, own: AgreementKey, stage: int, message: Private, into: Intake
+    context: Meeting,
+    me: str,
+    peer: str,
+    own: AgreementKey,
+    stage: int,
+    message: Private,
+    into: Intake,
+    each: int,
 ) -> None:
     raw = context.pair(me, peer, own).unseal(message)
     piece = codec.decode(Piece, raw, sender=peer, round=context.round)
@@ -150,6 +183,35 @@ def _take(
             found=piece.stage,
         )
     try:
-        into.take(piece)
+        into.take(piece, each)
     except ParameterError as problem:
         raise MalformedMessage(str(problem), culprits=(peer,), round=context.round) from None
+
+
+def letters(
+    context: Meeting,
+    me: str,
+    own: AgreementKey,
+    stage: int,
+    *,
+    send: Mapping[str, Message],
+    take: Mapping[str, type[M]],
+    rng: Rng,
+    limit: int = LETTER,
+) -> Role[dict[str, M]]:
+    """Send each peer one message, and take one of the said kind from others, of at most `limit` bytes.
+
+    Raises `ProtocolViolation`, `ProtocolAborted`.
+    """
+    lots = {peer: whole(codec.encode(message)) for peer, message in send.items()}
+    into = {peer: Intake(1, limit, least=1) for peer in take}
+    yield from carry(context, me, own, stage, send=lots, take=into, rng=rng, each=limit)
+    return {
+        peer: codec.decode(kind, into[peer].joined(), sender=peer, round=context.round)
+        for peer, kind in take.items()
+    }
+
+
+def whole(raw: bytes) -> Lot:
+    """Bytes as a list, an entry each."""
+    return Lot(len(raw), lambda at, upto: raw[at:upto])
