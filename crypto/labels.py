@@ -53,6 +53,11 @@ SUM_CHECK: Final = _ROOT + b"he-sum/check"
 JOINT_PART: Final = _ROOT + b"he-sum/joint-part"
 CKKS_KEY: Final = _ROOT + b"ckks/key"
 PSI_ITEM: Final = _ROOT + b"psi/item"
+OKAMOTO_UCHIYAMA_KEY: Final = _ROOT + b"okamoto-uchiyama/key"
+OKAMOTO_UCHIYAMA_BASE: Final = _ROOT + b"okamoto-uchiyama/base"
+PRODUCTS: Final = _ROOT + b"products"
+VERTICAL_ORDER: Final = _ROOT + b"vertical/order"
+VERTICAL_MASK: Final = _ROOT + b"vertical/mask"
 
 
 def bind(label: bytes, *parts: bytes | int | str) -> bytes:

@@ -212,6 +212,11 @@ def letters(
     }
 
 
+def entries(raw: bytes, width: int) -> Lot:
+    """A list of which all bytes are there already."""
+    return Lot(len(raw) // width, lambda at, upto: raw[width * at : width * upto])
+
+
 def whole(raw: bytes) -> Lot:
     """Bytes as a list, an entry each."""
-    return Lot(len(raw), lambda at, upto: raw[at:upto])
+    return entries(raw, 1)

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from silo import vertical as vertical
     from silo.charter import TWO_PARTY_WORDS as TWO_PARTY_WORDS
     from silo.charter import Charter as Charter
     from silo.crypto.errors import SiloError as SiloError
@@ -55,10 +56,12 @@ _HOMES: Final = {
     "train": "silo.training.fedavg",
 }
 
-__all__ = sorted([*_HOMES])
+__all__ = sorted([*_HOMES, "vertical"])
 
 
 def __getattr__(name: str) -> Any:
+    if name == "vertical":
+        return import_module("silo.vertical")
     if name not in _HOMES:
         raise AttributeError(f"module 'silo' has no attribute {name!r}")
     value = getattr(import_module(_HOMES[name]), name)
@@ -67,4 +70,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    return sorted({*globals(), *__all__})

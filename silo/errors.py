@@ -152,12 +152,12 @@ class CohortChanged(UsageError):
 
 
 class QueriesSpent(NotAllowed):
-    """This member has answered as many intersections as the charter allows."""
+    """This member has answered as many intersections, or taken part in as many fits, as the charter allows."""
 
     code = "SILO-406"
 
-    def __init__(self, spent: int, most: int) -> None:
-        super().__init__(f"{spent} intersections were answered", f"{most} under this charter", spent + 1)
+    def __init__(self, what: str, spent: int, most: int) -> None:
+        super().__init__(f"{spent} {what} were answered", f"{most} under this charter", spent + 1)
 
 
 class RoundReplayed(UsageError):

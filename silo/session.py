@@ -383,6 +383,10 @@ class Session:
             )
         self.outbox.seal_head(self._identity)
 
+    def __deepcopy__(self, memo: object) -> Session:
+        """Itself: scikit-learn copies the parameters of a model, and there is one connection."""
+        return self
+
     def __enter__(self) -> Session:
         return self
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from silo.aggregator import Aggregator
-from silo.charter import SUMS, Charter, Intersection, Privacy, Relay, SumTerms, Task, Times
+from silo.charter import SUMS, Charter, Intersection, Privacy, Relay, SumTerms, Task, Times, Vertical
 from silo.crypto.errors import ParameterError, SiloError
 from silo.crypto.rng import SystemRng
 from silo.driver import Seat
@@ -23,6 +23,7 @@ from silo.privacy.ledger import Ledger
 from silo.privacy.policy import Policy
 from silo.protocols.errors import ProtocolAborted
 from silo.protocols.psi.context import MOST_MEMBERS, REVEALS
+from silo.protocols.vertical.context import MOST_ROWS
 from silo.session import Session
 from silo.sum_key import SumKey
 from silo.transport.base import Patience
@@ -197,12 +198,18 @@ def _agree(
         time=Times(),
         privacy=policies,
         intersection=Intersection(REVEALS, rows=rows, queries=10**9) if len(names) <= MOST_MEMBERS else None,
+        vertical=_vertical(rows) if len(names) <= MOST_MEMBERS else None,
         now=now,
         expires=soon,
     )
     for name in names:
         charter = charter.sign(identities[name])
     return charter, identities
+
+
+def _vertical(rows: int) -> Vertical:
+    """Everything that vertical models may ask: a simulation protects nobody."""
+    return Vertical(rows=min(rows, MOST_ROWS), passes=10**6, trees=10**6, fits=10**9)
 
 
 def _held(names: Sequence[str], sum_terms: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from silo.charter.terms import (
     SumTerms,
     Task,
     Times,
+    Vertical,
 )
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "SumTerms",
     "Task",
     "Times",
+    "Vertical",
 ]

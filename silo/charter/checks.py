@@ -23,6 +23,7 @@ from silo.privacy.dataset import Description
 from silo.protocols.he_sum.parameters import require_room
 from silo.protocols.psi.context import MOST_MEMBERS, MOST_ROWS, REVEALS
 from silo.protocols.secagg import graph_plan
+from silo.protocols.vertical import context as vertical
 
 if TYPE_CHECKING:
     from silo.charter.model import Charter
@@ -59,6 +60,7 @@ def check_form(charter: Charter) -> None:
     _check_tasks(charter)
     _check_privacy(charter)
     _check_intersection(charter)
+    _check_vertical(charter)
 
 
 def _check_people(charter: Charter) -> None:
@@ -155,6 +157,32 @@ def _check_intersection(charter: Charter) -> None:
         0 < one.minimum <= one.rows,
         f"intersection.minimum = {one.minimum}: from 1 to intersection.rows = {one.rows}",
     )
+
+
+def _check_vertical(charter: Charter) -> None:
+    one, n = charter.vertical, len(charter.members)
+    if one is None:
+        return
+    _refuse_doubles("word in vertical.models", one.models)
+    _require(
+        bool(one.models) and set(one.models) <= set(vertical.MODELS),
+        f"vertical.models names what is allowed of {', '.join(vertical.MODELS)}",
+    )
+    _require(
+        n <= vertical.MOST_MEMBERS,
+        f"{n} members: a vertical model is among {vertical.MOST_MEMBERS} at most, leave [vertical] out",
+    )
+    _require(
+        one.label == EVERY_MEMBER or one.label in charter.names,
+        f'vertical.label is {one.label[:40]!r}: it is a member, or "*" where anybody may bring labels',
+    )
+    for what, value, most in (
+        ("rows", one.rows, vertical.MOST_ROWS),
+        ("passes", one.passes, MAX_ROUNDS),
+        ("trees", one.trees, MAX_ROUNDS),
+        ("fits", one.fits, MAX_ROUNDS),
+    ):
+        _require(0 < value <= most, f"vertical.{what} = {value}: it is from 1 to {most}")
 
 
 def check_sum(charter: Charter) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from silo.card import Card
-from silo.charter.terms import Intersection, Privacy, Relay, Signature, SumTerms, Task, Times
+from silo.charter.terms import Intersection, Privacy, Relay, Signature, SumTerms, Task, Times, Vertical
 from silo.errors import CharterError, ParameterError
 
 if TYPE_CHECKING:
@@ -147,6 +147,8 @@ def _charter(document: _Table, source: str) -> Charter:
         Signature(table.take("member", str), table.hexadecimal("signature", 64)) for table in signature_tables
     )
     asked = _intersection(intersections) if intersections else None
+    verticals = document.table("vertical") if "vertical" in document._values else None
+    together = _vertical(verticals) if verticals else None
     for table in (
         head,
         relay,
@@ -158,6 +160,7 @@ def _charter(document: _Table, source: str) -> Charter:
         *privacy_tables,
         *signature_tables,
         *([intersections] if intersections else []),
+        *([verticals] if verticals else []),
         document,
     ):
         table.end()
@@ -174,6 +177,7 @@ def _charter(document: _Table, source: str) -> Charter:
         signed,
         privacy,
         asked,
+        together,
         source,
     )
 
@@ -223,6 +227,20 @@ def _intersection(table: _Table) -> Intersection:
         raise CharterError("intersection.reveal must be a list of words")
     return Intersection(
         tuple(reveal), table.take("rows", int), table.take("queries", int), table.take("minimum", int)
+    )
+
+
+def _vertical(table: _Table) -> Vertical:
+    models = table.take("models", list)
+    if not all(isinstance(one, str) for one in models):
+        raise CharterError("vertical.models must be a list of words")
+    return Vertical(
+        tuple(models),
+        table.take("label", str),
+        table.take("rows", int),
+        table.take("passes", int),
+        table.take("trees", int),
+        table.take("fits", int),
     )
 
 
@@ -321,6 +339,10 @@ def render(charter: Charter) -> str:
             "queries": asked.queries,
             "minimum": asked.minimum,
         }
+    if charter.vertical:
+        together = charter.vertical
+        fields = {name: getattr(together, name) for name in Vertical.__slots__}
+        document["vertical"] = {**fields, "models": list(together.models)}
     if charter.signatures:
         rows = [{"member": one.member, "signature": one.value.hex()} for one in charter.signatures]
         document["signatures"] = _array(rows)

@@ -15,7 +15,17 @@ from pathlib import Path
 from silo import expiry
 from silo.card import Card
 from silo.charter import checks, signatures
-from silo.charter.terms import Intersection, Limits, Privacy, Relay, Signature, SumTerms, Task, Times
+from silo.charter.terms import (
+    Intersection,
+    Limits,
+    Privacy,
+    Relay,
+    Signature,
+    SumTerms,
+    Task,
+    Times,
+    Vertical,
+)
 from silo.errors import CharterError, NotAllowed, NotSigned
 from silo.identity import Identity
 
@@ -39,6 +49,8 @@ class Charter:
     privacy: tuple[Privacy, ...] = ()
     intersection: Intersection | None = None
     """None: members compare no identifiers."""
+    vertical: Vertical | None = None
+    """None: members fit no models over columns of the same rows."""
     path: str = field(default="charter.toml", compare=False)
     """Where it was read from or written to; part of messages only, not of the agreement."""
 
@@ -66,6 +78,7 @@ class Charter:
         receivers: Iterable[str] = ("*",),
         privacy: Iterable[Privacy] = (),
         intersection: Intersection | None = None,
+        vertical: Vertical | None = None,
     ) -> Charter:
         """Write an agreement that nobody has signed yet. Raises `CharterError`."""
         cards = tuple(members)
@@ -84,6 +97,7 @@ class Charter:
             whole,
             privacy=tuple(privacy),
             intersection=intersection,
+            vertical=vertical,
         )
         charter.check_dates(now)
         return charter

@@ -7,9 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from silo import expiry
-from silo.charter import intersections
+from silo.charter import intersections, verticals
 from silo.charter.model import Charter
 from silo.charter.sums import SUMS
+from silo.charter.terms import EVERY_MEMBER
 
 
 def leakage(charter: Charter) -> list[tuple[str, str]]:
@@ -74,6 +75,7 @@ def summary(charter: Charter, now: datetime) -> dict[str, Any]:
             for task in charter.tasks
         ],
         "intersection": _intersection(charter),
+        "vertical": _vertical(charter),
         "privacy": [{name: getattr(one, name) for name in one.__slots__} for one in charter.privacy],
         "warnings": warnings(charter, now),
     }
@@ -86,6 +88,14 @@ def _intersection(charter: Charter) -> dict[str, Any] | None:
     learns = [
         {"who": who, "what": what} for who, what in intersections.leakage(len(charter.members), one.reveal)
     ]
+    return {**{name: getattr(one, name) for name in one.__slots__}, "learns": learns}
+
+
+def _vertical(charter: Charter) -> dict[str, Any] | None:
+    one = charter.vertical
+    if one is None:
+        return None
+    learns = [{"who": who, "what": what} for who, what in verticals.leakage(len(charter.members), one.models)]
     return {**{name: getattr(one, name) for name in one.__slots__}, "learns": learns}
 
 
@@ -139,6 +149,15 @@ def show(charter: Charter, now: datetime) -> str:
             f"{asked.queries:,} in all, none below {asked.minimum:,} in common",
         ]
         lines += [f"  {row['who']:<36} {row['what']}" for row in facts["intersection"]["learns"]]
+    if charter.vertical:
+        both = charter.vertical
+        bringer = "any member" if both.label == EVERY_MEMBER else both.label
+        lines += [
+            "",
+            f"Vertical models: {', '.join(both.models)}, labels of {bringer}, at most {both.rows:,} rows, "
+            f"{both.passes:,} passes, {both.trees:,} trees, {both.fits:,} fits in all",
+        ]
+        lines += [f"  {row['who']:<36} {row['what']}" for row in facts["vertical"]["learns"]]
     if charter.privacy:
         lines += ["", "Privacy budgets, for all that is ever released"]
     for one in charter.privacy:

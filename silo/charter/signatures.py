@@ -67,6 +67,10 @@ def canonical(charter: Charter) -> bytes:
             "queries": one.queries,
             "minimum": one.minimum,
         }
+    if charter.vertical:
+        vertical = charter.vertical
+        fields = {name: getattr(vertical, name) for name in vertical.__slots__}
+        tree["vertical"] = {**fields, "models": sorted(vertical.models)}
     return json.dumps(
         tree, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
     ).encode()

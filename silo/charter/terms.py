@@ -57,6 +57,24 @@ class Intersection:
 
 
 @dataclass(frozen=True, slots=True)
+class Vertical:
+    """Which models members may fit together over their columns of the same rows.
+
+    `models` names what is allowed of "linear" and "boosting"; `label` is who may bring labels ("*": anybody). No
+    table has more than `rows` rows; a linear model has at most `passes` passes (and fewer than the hidden columns),
+    boosting at most `trees` trees; each member takes part in `fits` fits under this charter in all, as what they show
+    adds up.
+    """
+
+    models: tuple[str, ...] = ("linear", "boosting")
+    label: str = EVERY_MEMBER
+    rows: int = 1_000_000
+    passes: int = 20
+    trees: int = 500
+    fits: int = 10
+
+
+@dataclass(frozen=True, slots=True)
 class SumTerms:
     """The protocol of the sum and its figures; the meaning of each stands in docs/operations.md."""
 

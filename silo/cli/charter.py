@@ -12,7 +12,7 @@ import click
 from silo.cli import output
 
 if TYPE_CHECKING:
-    from silo.charter import Charter, Intersection, Privacy
+    from silo.charter import Charter, Intersection, Privacy, Vertical
 
 
 @click.group()
@@ -83,6 +83,11 @@ def charter() -> None:
     metavar="REVEAL:ROWS:QUERIES[:MINIMUM]",
     help="Allow members to compare identifiers: of rows, size, sum what is revealed; most rows of a list; how often.",
 )
+@click.option(
+    "--vertical",
+    metavar="MODELS:LABEL[:ROWS[:PASSES[:TREES[:FITS]]]]",
+    help="Allow models over columns of the same rows: of linear, boosting; who has the labels (*: anybody); caps.",
+)
 @click.option("--allow-interception", is_flag=True, help="Allow members behind a TLS-inspecting proxy.")
 @click.option(
     "--two-party", default="", metavar="WORDS", help="With two members only; the error tells the words."
@@ -144,6 +149,7 @@ def new(name: str, out: str, as_json: bool, **options: Any) -> None:
         receivers=options["receivers"] or ("*",),
         privacy=[_policy(text, options["without_noise"]) for text in options["policies"]],
         intersection=_intersection(options["intersection"]) if options["intersection"] else None,
+        vertical=_vertical(options["vertical"]) if options["vertical"] else None,
     )
     if own is not None:
         SumKey.of_charter(made, own)  # who signs as key holder has the key
@@ -291,6 +297,21 @@ def _intersection(text: str) -> Intersection:
         raise CharterError(
             f"--intersection {text!r} is not REVEAL:ROWS:QUERIES[:MINIMUM], as in rows,size:1000000:10:20"
         ) from None
+
+
+def _vertical(text: str) -> Vertical:
+    from silo.charter import Vertical
+    from silo.errors import CharterError
+
+    try:
+        models, label, *caps = text.split(":")
+        names = ("rows", "passes", "trees", "fits")[: len(caps)]
+        figures = {name: int(cap) for name, cap in zip(names, caps, strict=True)}
+    except ValueError:
+        raise CharterError(
+            f"--vertical {text!r} is not MODELS:LABEL[:ROWS[:PASSES[:TREES[:FITS]]]], as in linear:bank:100000:12"
+        ) from None
+    return Vertical(tuple(models.split(",")), label, **figures)
 
 
 def _digest(path: str) -> str:

@@ -1,0 +1,414 @@
+"""Linear models over columns of several members: logistic, linear and Poisson regression, as in scikit-learn.
+
+Coefficients stay with whoever has the columns. The objective is scikit-learn's of the same name on the joined table.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+
+from silo.errors import ParameterError
+from silo.protocols.vertical.context import LINEAR
+from silo.protocols.vertical.linear import families, host, label, scoring
+from silo.protocols.vertical.linear.families import Floats
+from silo.protocols.vertical.linear.search import LabelModel, LabelState, Search
+from silo.protocols.vertical.linear.terms import Terms, cap
+from silo.vertical import frames, share
+from silo.vertical.base import VerticalEstimator, column
+from silo.vertical.meeting import Meeting, meet, order, require
+from silo.vertical.passes import Kept, fingerprint
+
+if TYPE_CHECKING:
+    from silo.session import Session
+
+_ROW_BYTES = 64
+"""Bytes of one row in one pass, all messages of a member together, with room: 13 encrypted, 8 as a score."""
+_COLUMN_BYTES = 1 << 18
+
+
+class LinearModel(VerticalEstimator):
+    """What the three have in common. `kind` is the family of `silo.protocols.vertical.linear.families`."""
+
+    kind = ""
+    fit_intercept: bool
+    tol: float
+    max_iter: int | None
+    scheme: str
+    checkpoint: str | Path | None
+    coef_: Any
+    intercept_: Any
+    classes_: Any
+
+    def _penalties(self, rows: int) -> tuple[float, float]:
+        """(l1, l2) beside the sum of the losses."""
+        raise NotImplementedError  # pragma: no cover
+
+    def _target(self, y: npt.NDArray[Any]) -> Floats:
+        """Labels as numbers. Raises `ParameterError`."""
+        raise NotImplementedError  # pragma: no cover
+
+    def fit(self, X: Any, y: Any = None, *, ids: Any = None) -> LinearModel:
+        """Fit the own coefficients (columns,); y (rows,) are the labels, None at all members but one.
+
+        Rows are the same and in the same order at all members, as `session.intersect` gives them. `ids`: the
+        identifiers of the rows, compared as a digest, so that a member with another order is noticed.
+        """
+        frame = self._frame(X, reset=True)
+        x = frames.numeric(frame, who=self._who)
+        if self.session is None and y is None:
+            raise ParameterError(
+                f"{self._who} has no labels: requires y to be passed, but the target y is None"
+            )
+        target = None if y is None else self._target(column(y, rows=frame.rows, who=self._who))
+        l1, l2 = self._penalties(frame.rows)
+        if self.session is None:
+            self._alone(x, target, l1, l2)
+        else:
+            self._together(self.session, x, target, l1, l2, b"" if ids is None else order(ids, who=self._who))
+        return self
+
+    def _alone(self, x: Floats, y: Floats | None, l1: float, l2: float) -> None:
+        terms = Terms(self.kind, l2, l1, self.scheme, self.max_iter or 1, self.tol)
+        search = Search(terms, x, np.zeros(0) if y is None else y, self.fit_intercept)
+        search.over(LabelState(b""))
+        self._remember(None)
+        self._take(search.model(1, True))
+
+    def _together(
+        self, session: Session, x: Floats, y: Floats | None, l1: float, l2: float, aligned: bytes
+    ) -> None:
+        allowed = require(session, LINEAR, rows=len(x), labelled=y is not None)
+        terms = Terms(self.kind, l2, l1, self.scheme, self.max_iter or allowed.passes, self.tol)
+        said = (*terms.said(), ("intercept", str(bool(self.fit_intercept))))
+        tables = (x,) if y is None else (x, y)
+        kept = Kept(self.checkpoint, session.me, fingerprint(repr((said, session.members)), *tables))
+        state: Any = kept.host() if y is None else kept.label()
+        before = 0 if state is None else len(state.directions if y is None else state.scores)
+        meeting = meet(
+            session,
+            LINEAR,
+            labelled=y is not None,
+            rows=len(x),
+            columns=x.shape[1],
+            terms=said,
+            aligned=aligned,
+            coming=allowed.passes * (_ROW_BYTES * len(x) + _COLUMN_BYTES * (x.shape[1] + 8)),
+            reached=before,
+        )
+        self._require_passes(meeting, terms.passes, allowed.passes)
+        if state is not None:
+            state.cut(min(meeting.reached.values()))
+        self._remember(meeting)
+        context, me, own, rng = meeting.context, session.me, session.channel_key, session.rng
+        if y is None:
+            role = host.fit(
+                context,
+                me,
+                own,
+                terms,
+                x,
+                centred=self.fit_intercept,
+                rng=rng,
+                state=state,
+                keep=kept.keep_host,
+            )
+            self.coef_ = meeting.drive(role)
+            self.intercept_, self.n_iter_ = 0.0, 0
+        else:
+            model = meeting.drive(
+                label.fit(
+                    context,
+                    me,
+                    own,
+                    terms,
+                    x,
+                    y,
+                    intercept=self.fit_intercept,
+                    rng=rng,
+                    state=state,
+                    keep=kept.keep_label,
+                )
+            )
+            self._take(model)
+            if not model.converged:
+                warnings.warn(
+                    f"after {model.passes} passes the objective still fell by more than tol; "
+                    "more passes would show more of the others' columns than was agreed",
+                    ConvergenceWarning,
+                    stacklevel=4,
+                )
+        kept.done()
+
+    def _require_passes(self, meeting: Meeting, asked: int, allowed: int) -> None:
+        if asked > allowed:
+            raise ParameterError(
+                f"max_iter = {asked}, and the charter allows {allowed} passes: ask for fewer, or leave it out"
+            )
+        cap(meeting.context, asked)
+
+    def _take(self, model: LabelModel) -> None:
+        self.coef_, self.intercept_, self.n_iter_ = model.coefficients, model.intercept, model.passes
+
+    def _scores(self, X: Any) -> Floats | None:
+        """The linear predictor of all columns, (rows,); None at members without labels."""
+        self._require_part()
+        frame = self._frame(X, reset=False)
+        mine = frames.numeric(frame, who=self._who) @ np.ravel(self.coef_) + float(
+            np.ravel(self.intercept_)[0]
+        )
+        if self.session is None:
+            return np.asarray(mine)
+        session = self.session
+        leads = session.me == self.label_party_
+        meeting = meet(
+            session,
+            LINEAR,
+            labelled=leads,
+            rows=frame.rows,
+            columns=len(frame.names),
+            terms=(("scored by", self.model_id_),),
+            coming=_ROW_BYTES * frame.rows + _COLUMN_BYTES,
+            scoring=True,
+        )
+        role: Any = (scoring.label if leads else scoring.host)(
+            meeting.context, session.me, session.channel_key, mine, rng=session.rng
+        )
+        found: Floats | None = meeting.drive(role)
+        return found
+
+    def save(self, path: str | Path) -> None:
+        """Write this member's part of the model to a file that `silo.vertical.load` reads."""
+        self._require_fitted()
+        share.write(
+            path,
+            {
+                "kind": self.kind,
+                **self._identity(),
+                "coefficients": [float(one) for one in np.ravel(self.coef_)],
+                "intercept": float(np.ravel(self.intercept_)[0]),
+                "classes": [str(one) for one in getattr(self, "classes_", ())],
+                "class_type": _kind_of(getattr(self, "classes_", np.zeros(0))),
+            },
+        )
+
+    def _restore(self, found: share.Share) -> None:
+        """Take what `save` wrote. Raises `ParameterError`."""
+        self._identify(found)
+        coefficients = np.array(share.numbers(found, "coefficients"))
+        if len(coefficients) != self.n_features_in_:
+            raise ParameterError(
+                f"the part of a model has {len(coefficients)} coefficients of {self.n_features_in_} columns"
+            )
+        (intercept,) = share.numbers({"intercept": [found.get("intercept")]}, "intercept")
+        self.coef_, self.intercept_, self.n_iter_ = coefficients, intercept, 0
+        classes = share.words(found, "classes")
+        if classes:
+            self.classes_ = np.array(classes).astype(_TYPES.get(str(found.get("class_type")), np.str_))
+            self.coef_, self.intercept_ = self.coef_.reshape(1, -1), np.array([intercept])
+
+
+_TYPES = {"i": np.int64, "f": np.float64, "b": np.bool_, "U": np.str_}
+
+
+def _kind_of(classes: npt.NDArray[Any]) -> str:
+    return classes.dtype.kind if classes.dtype.kind in _TYPES else "U"
+
+
+class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
+    """Two classes by their exact log odds: minimises C sum(loss) + (1 - l1_ratio) |w|^2 / 2 + l1_ratio |w|_1.
+
+    `max_iter` is the most passes (the charter's by default): each shows the label party one number a row. `scheme` is
+    "lattice" or "paillier". `checkpoint` names a folder from which a fit that was cut off goes on.
+    """
+
+    kind = "logistic"
+
+    def __init__(
+        self,
+        session: Session | None = None,
+        *,
+        C: float = 1.0,
+        l1_ratio: float = 0.0,
+        fit_intercept: bool = True,
+        tol: float = 1e-9,
+        max_iter: int | None = None,
+        scheme: str = "lattice",
+        checkpoint: str | Path | None = None,
+    ) -> None:
+        self.session = session
+        self.C = C
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.max_iter = max_iter
+        self.scheme = scheme
+        self.checkpoint = checkpoint
+
+    def _penalties(self, rows: int) -> tuple[float, float]:
+        if not (self.C > 0 and 0 <= self.l1_ratio <= 1):
+            raise ParameterError(
+                f"C = {self.C} and l1_ratio = {self.l1_ratio}: C > 0, and the ratio is from 0 to 1"
+            )
+        return self.l1_ratio / self.C, (1 - self.l1_ratio) / self.C
+
+    def _target(self, y: npt.NDArray[Any]) -> Floats:
+        from sklearn.utils.multiclass import check_classification_targets
+
+        check_classification_targets(y)
+        self.classes_ = np.unique(y)
+        if len(self.classes_) != 2:
+            many = len(self.classes_)
+            said = "1 class" if many < 2 else f"{many}. Only binary classification is supported."
+            raise ParameterError(f"{self._who}: a logistic regression needs two classes, and y has {said}")
+        return np.asarray(y == self.classes_[1], np.float64)
+
+    def _take(self, model: LabelModel) -> None:
+        self.coef_ = model.coefficients.reshape(1, -1)
+        self.intercept_, self.n_iter_ = np.array([model.intercept]), model.passes
+
+    def decision_function(self, X: Any) -> Floats | None:
+        """Log odds of the second class, (rows,); None at members without labels."""
+        return self._scores(X)
+
+    def predict_proba(self, X: Any) -> Floats | None:
+        """(rows, 2) probabilities; None at members without labels."""
+        scores = self._scores(X)
+        if scores is None:
+            return None
+        second = families.of(self.kind).mean(scores)
+        return np.stack([1 - second, second], axis=1)
+
+    def predict(self, X: Any) -> npt.NDArray[Any] | None:
+        """The likelier class of each row; None at members without labels."""
+        scores = self._scores(X)
+        return None if scores is None else np.asarray(self.classes_[(scores > 0).astype(int)])
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float | None:
+        """Accuracy; members without labels take part with y = None, and get None."""
+        if y is None:
+            self.predict(X)
+            return None
+        return float(super().score(X, y, sample_weight))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags
+
+
+class _Regression(RegressorMixin, LinearModel):  # type: ignore[misc]
+    def _target(self, y: npt.NDArray[Any]) -> Floats:
+        if y.dtype.kind not in "biuf":
+            try:
+                y = y.astype(np.float64)
+            except (TypeError, ValueError):
+                raise ParameterError(f"{self._who}: y holds text, and a regression takes numbers") from None
+        return y.astype(np.float64)
+
+    def predict(self, X: Any) -> Floats | None:
+        """The expected value of each row; None at members without labels."""
+        scores = self._scores(X)
+        return None if scores is None else families.of(self.kind).mean(scores)
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float | None:
+        """R^2; members without labels take part with y = None, and get None."""
+        if y is None:
+            self.predict(X)
+            return None
+        return float(super().score(X, y, sample_weight))
+
+
+class LinearRegression(_Regression):
+    """Least squares: minimises |y - Xw|^2 + alpha |w|^2, with l1_ratio the share of |w|_1 in place of |w|^2 / 2.
+
+    The other parameters are those of `LogisticRegression`.
+    """
+
+    kind = "linear"
+
+    def __init__(
+        self,
+        session: Session | None = None,
+        *,
+        alpha: float = 0.0,
+        l1_ratio: float = 0.0,
+        fit_intercept: bool = True,
+        tol: float = 1e-9,
+        max_iter: int | None = None,
+        scheme: str = "lattice",
+        checkpoint: str | Path | None = None,
+    ) -> None:
+        self.session = session
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.max_iter = max_iter
+        self.scheme = scheme
+        self.checkpoint = checkpoint
+
+    def _penalties(self, rows: int) -> tuple[float, float]:
+        _require_penalty(self.alpha, self.l1_ratio)
+        return self.l1_ratio * self.alpha, (1 - self.l1_ratio) * self.alpha
+
+
+class PoissonRegression(_Regression):
+    """Counts by a log link: minimises mean(half deviance) + alpha |w|^2 / 2, as scikit-learn's PoissonRegressor.
+
+    The other parameters are those of `LogisticRegression`.
+    """
+
+    kind = "poisson"
+
+    def __init__(
+        self,
+        session: Session | None = None,
+        *,
+        alpha: float = 1.0,
+        l1_ratio: float = 0.0,
+        fit_intercept: bool = True,
+        tol: float = 1e-9,
+        max_iter: int | None = None,
+        scheme: str = "lattice",
+        checkpoint: str | Path | None = None,
+    ) -> None:
+        self.session = session
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.tol = tol
+        self.max_iter = max_iter
+        self.scheme = scheme
+        self.checkpoint = checkpoint
+
+    def _penalties(self, rows: int) -> tuple[float, float]:
+        _require_penalty(self.alpha, self.l1_ratio)
+        return rows * self.l1_ratio * self.alpha, rows * (1 - self.l1_ratio) * self.alpha
+
+    def _target(self, y: npt.NDArray[Any]) -> Floats:
+        found = super()._target(y)
+        if (found < 0).any() or not (found > 0).any():
+            raise ParameterError(
+                f"{self._who}: y holds counts for a Poisson regression: none below 0, and one above at least. "
+                "Some value(s) of y are out of the valid range"
+            )
+        return found
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = True
+        return tags
+
+
+def _require_penalty(alpha: float, ratio: float) -> None:
+    if not (alpha >= 0 and 0 <= ratio <= 1):
+        raise ParameterError(
+            f"alpha = {alpha} and l1_ratio = {ratio}: alpha >= 0, and the ratio is from 0 to 1"
+        )

@@ -1,0 +1,159 @@
+"""How members come together for a vertical model: what the charter allows, the roll call, and who brought labels."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from silo.agreement import Round
+from silo.charter.terms import EVERY_MEMBER
+from silo.crypto import labels
+from silo.driver import Drive
+from silo.errors import NotAllowed
+from silo.protocols import rollcall
+from silo.protocols.errors import TooFewParties, UnlikeTerms
+from silo.protocols.rollcall import Present, Term
+from silo.protocols.step import Role
+from silo.protocols.vertical.context import PROTOCOL, Context, Parameters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from silo.charter import Vertical
+    from silo.session import Session
+
+R = TypeVar("R")
+_LABELS: Final = "labels"
+_COLUMNS: Final = "columns"
+_REACHED: Final = "reached"
+_OWN: Final = (_LABELS, _COLUMNS, _REACHED)
+"""Terms that each member says for itself."""
+
+
+class Meeting:
+    """A roll call that was answered: the protocol's context, and how far each member had come before."""
+
+    __slots__ = ("context", "reached", "session")
+
+    def __init__(self, session: Session, context: Context, reached: Mapping[str, int]) -> None:
+        self.session, self.context, self.reached = session, context, reached
+
+    def drive(self, role: Role[R]) -> R:
+        """Move a role of this meeting to its end."""
+        found = Drive(self.session.seat, self.context.bearings, self.context.roster.keys).run(role)
+        self.session.position += 1
+        return found
+
+
+def meet(
+    session: Session,
+    model: str,
+    *,
+    labelled: bool,
+    rows: int,
+    columns: int,
+    terms: Sequence[tuple[str, object]] = (),
+    aligned: bytes = b"",
+    coming: int = 0,
+    reached: int = 0,
+    scoring: bool = False,
+) -> Meeting:
+    """Call the roll for a fit (or a scoring) of a vertical model, once the charter allows it.
+
+    `terms` (name, value) are what all must say alike, beside the rows; `aligned` is the digest of the identifiers in
+    their order, where they are known; `coming` are the bytes that will leave; `reached` is how far this member's
+    checkpoint goes. In a scoring `labelled` says who gets the scores. Raises `NotAllowed`, `QueriesSpent`,
+    `UnlikeTerms`, `TooFewParties`.
+    """
+    allowed = require(session, model, rows=rows, labelled=labelled)
+    session.check_leaving(coming)
+    if session.policy:
+        session.policy.release(f"vertical {model} model")
+    said = (
+        Term("task", session.task.name),
+        Term("model", model),
+        Term("rows", str(rows)),
+        *(Term(name, str(value)) for name, value in terms),
+        Term("order of the rows", aligned.hex()),
+        Term(_LABELS, "yes" if labelled else "no"),
+        Term(_COLUMNS, str(columns)),
+        Term(_REACHED, str(reached)),
+    )
+    round_ = session.roll_call("score" if scoring else "fit", said)
+    missing = [name for name in session.members if name not in round_.presents]
+    if missing:
+        raise TooFewParties(len(session.members), sorted(round_.presents), "a vertical model", missing)
+    rollcall.compare({name: _common(one) for name, one in round_.presents.items()})
+    context = _context(round_, model, rows)
+    if allowed.label not in (EVERY_MEMBER, context.label):
+        raise NotAllowed(f"{context.label} brought labels", f"labels of {allowed.label}", context.label)
+    if not scoring:
+        session.journal.fit(session.charter.digest, round_.session, round_.number, allowed.fits)
+    reaches = {name: _number(one, _REACHED, name) for name, one in round_.presents.items()}
+    return Meeting(session, context, reaches)
+
+
+def require(session: Session, model: str, *, rows: int, labelled: bool) -> Vertical:
+    """The charter's terms for vertical models. Raises `NotAllowed`."""
+    terms = session.charter.vertical
+    if terms is None or model not in terms.models:
+        granted = ", ".join(terms.models) if terms else "no vertical models"
+        raise NotAllowed(f"a vertical model of the kind {model} was asked for", granted, model)
+    if rows > terms.rows:
+        raise NotAllowed("the rows of a vertical model", terms.rows, rows)
+    if labelled and terms.label not in (EVERY_MEMBER, session.me):
+        raise NotAllowed(f"{session.me} brought labels", f"labels of {terms.label}", session.me)
+    return terms
+
+
+def _common(present: Present) -> Present:
+    """The presence without what each says for itself."""
+    shared = tuple(term for term in present.terms if term.name not in _OWN)
+    return Present(
+        present.tag,
+        present.position,
+        shared,
+        present.state,
+        present.channel,
+        present.ledger,
+        present.witnesses,
+    )
+
+
+def _value(present: Present, name: str) -> str:
+    return next((term.value for term in present.terms if term.name == name), "")
+
+
+def _number(present: Present, name: str, member: str) -> int:
+    text = _value(present, name)
+    if not (text.isascii() and text.isdecimal() and len(text) <= 9):
+        raise UnlikeTerms(f"{member} says no number of {name}: all members run the same script", (member,))
+    return int(text)
+
+
+def _context(round_: Round, model: str, rows: int) -> Context:
+    presents = round_.presents
+    bringers = [name for name, one in presents.items() if _value(one, _LABELS) == "yes"]
+    if len(bringers) != 1:
+        who = f"{', '.join(bringers)} brought labels" if bringers else "nobody brought labels"
+        raise UnlikeTerms(
+            f"{who}: one member passes y, and all others pass none", tuple(bringers or presents)
+        )
+    (label,) = bringers
+    columns = {name: _number(one, _COLUMNS, name) for name, one in presents.items()}
+    common = _common(next(iter(presents.values())))
+    flat: list[bytes | int | str] = [round_.charter.digest, common.tag, common.position, PROTOCOL]
+    for term in common.terms:
+        flat += [term.name, term.value]
+    binding = hashlib.sha256(labels.bind(labels.TERMS, *flat)).digest()
+    channels = {name: one.channel for name, one in presents.items()}
+    parameters = Parameters(model, label, rows, columns, binding)
+    return Context(round_.session, round_.number, round_.roster.only(presents), parameters, channels)
+
+
+def order(ids: Any, *, who: str) -> bytes:
+    """Digest of aligned identifiers in their order: 32 bytes that say whether all have the same rows."""
+    from silo import identifiers
+
+    parts: list[bytes | int | str] = list(identifiers.encode(ids, who))
+    return hashlib.sha256(labels.bind(labels.VERTICAL_ORDER, *parts)).digest()
