@@ -10,7 +10,7 @@ PYTHON ?= python3
 # The one version with a small CPU build; a range would pull gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 DEMO ?= hospitals
-# The benchmarks by name (secagg, he, psi, ledger, dp, utility), and the peer of the first: what the extra `bench` names,
+# The benchmarks by name (secagg, he, psi, vertical, ledger, dp, utility), and the peer of the first: what the extra `bench` names,
 # without Silo beside it.
 BENCH ?= secagg
 PEER ?= flwr==1.41.*

@@ -171,6 +171,10 @@ class Owner(Protocol):
         """Bytes that `decrypt` takes."""
         ...
 
+    def renewed(self, *, rng: Rng) -> Owner:
+        """An owner under a fresh key, where decryptions of forged replies would tell of the key; else itself."""
+        ...
+
     def encrypt(self, values: Integers, *, rng: Rng) -> memoryview:
         """Encrypt (rows,) values. Raises `ParameterError` for others than the terms say."""
         ...
@@ -199,6 +203,10 @@ class Multiplier(Protocol):
     @property
     def reply_bytes(self) -> int:
         """Bytes of a reply's payload."""
+        ...
+
+    def rekey(self, public: bytes) -> None:
+        """Go on under another key of the owner. Raises `ParameterError`, and changes nothing then."""
         ...
 
     def products(self, payload: Payload, *, rng: Rng) -> Reply:

@@ -85,6 +85,10 @@ class LatticeOwner:
         share = KeyShare.from_seed(Secret.random(SEED_BYTES, rng=rng), keys.expand(seed))
         return cls(terms, seed, share)
 
+    def renewed(self, *, rng: Rng) -> LatticeOwner:
+        """An owner under a fresh key. Some 200 decryptions of forged replies would tell the whole of an old one."""
+        return LatticeOwner.generate(self.terms, rng=rng)
+
     @property
     def modulus(self) -> int:
         """t."""
@@ -172,15 +176,19 @@ class LatticeMultiplier:
     def __init__(self, public: bytes, columns: Integers, terms: Terms) -> None:
         """Prepare (rows, d) columns for the key of an owner. Raises `ParameterError`."""
         self.terms, self.budget = terms, Budget.of(terms)
+        self.rekey(public)
+        terms.require_columns(columns)
+        self._columns = columns.T.copy()
+        self._factors = _factors(self._columns)
+
+    def rekey(self, public: bytes) -> None:
+        """Go on under another key of the owner. Raises `ParameterError`, and changes nothing then."""
         if len(public) != PUBLIC_BYTES:
             raise ParameterError(f"the key of an owner has {PUBLIC_BYTES} bytes, not {len(public)}")
         if not any(public[SEED_BYTES:]):
             raise ParameterError("the key of an owner is all zeros: it hides nothing")
-        terms.require_columns(columns)
         self._public = keys.combine(keys.expand(public[:SEED_BYTES]), [public[SEED_BYTES:]])
-        self._tags = terms.tags(public)
-        self._columns = columns.T.copy()
-        self._factors = _factors(self._columns)
+        self._tags = self.terms.tags(public)
 
     @property
     def modulus(self) -> int:

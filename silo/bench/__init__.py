@@ -19,6 +19,7 @@ BENCHES: Final = {
     "secagg": "the masked sum: masks, encoding, bytes and shares",
     "he": "sums under Paillier, CKKS and the lattice, beside other libraries",
     "psi": "intersections of identifiers, beside another library and over the relay",
+    "vertical": "linear models and boosting over columns of several members, over the relay",
     "ledger": "the ledger of privacy: append, verify, and its gate",
     "dp": "a step of private training, against plain Opacus",
     "utility": "what accuracy a privacy budget buys",
@@ -38,6 +39,12 @@ class Settings:
     """Rows of each list that is intersected beside another library."""
     rows: int = 1_000_000
     """Rows of each list that is intersected over the relay."""
+    fitted: int = 30_000
+    """Rows of the linear models."""
+    boosted: int = 41_188
+    """Rows that are boosted."""
+    trees: int = 3
+    """Trees that are grown."""
     appends: int = 300
     """Reservations that are made and closed."""
     records: int = 1000
@@ -64,6 +71,9 @@ class Settings:
             slow_repeats=3,
             identifiers=10_000,
             rows=100_000,
+            fitted=3_000,
+            boosted=4_000,
+            trees=2,
             appends=30,
             records=100,
             runs=20,

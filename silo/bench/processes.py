@@ -22,7 +22,17 @@ import numpy as np
 
 from silo import expiry, sums
 from silo.bench.plain import Alternating
-from silo.charter import SUMS, TWO_PARTY_WORDS, Charter, Intersection, Relay, SumTerms, Task, Times
+from silo.charter import (
+    SUMS,
+    TWO_PARTY_WORDS,
+    Charter,
+    Intersection,
+    Relay,
+    SumTerms,
+    Task,
+    Times,
+    Vertical,
+)
 from silo.crypto.rng import SystemRng
 from silo.errors import ParameterError
 from silo.identity import Identity
@@ -36,6 +46,8 @@ ALTERNATE: Final = "alternate"
 """In the place of a protocol: masked rounds and plain ones in turn."""
 INTERSECT: Final = "intersect"
 """In the place of a protocol: intersections of two lists, with one thread for each member."""
+FIT: Final = "fit"
+"""In the place of a protocol, before `:model:scheme:columns`: a vertical model; see `silo.bench.vertical_member`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +59,8 @@ class Measured:
     spans: Mapping[int, tuple[float, float]]
     memory: Mapping[str, int]
     sent: Mapping[str, int]
+    done: int = 0
+    """Passes or trees of a fit."""
 
 
 def federation(
@@ -84,6 +98,7 @@ def federation(
         {n: (min(s[str(n)][0] for s in spans), max(s[str(n)][1] for s in spans)) for n in numbers},
         {name: int(one["memory"]) for name, one in told.items()},
         {name: int(told[name]["sent"]) for name in names},
+        max(int(told[name].get("done", 0)) for name in names),
     )
 
 
@@ -95,7 +110,9 @@ def _agree(home: Path, names: list[str], length: int, rounds: int, protocol: str
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     soon = now + timedelta(hours=1)
-    named = "masking" if protocol in (ALTERNATE, INTERSECT) else protocol
+    size = 100 * length + (1 << 22) if not protocol.startswith(FIT) else 10**12
+    fits = protocol.startswith(f"{FIT}:")
+    named = "masking" if fits or protocol in (ALTERNATE, INTERSECT) else protocol
     terms: dict[str, Any] = {"protocol": named, "two_party": TWO_PARTY_WORDS if len(names) == 2 else ""}
     if SUMS[named].holder:
         key = SumKey.generate(named, rng=SystemRng(), bits=key_bits)
@@ -105,10 +122,11 @@ def _agree(home: Path, names: list[str], length: int, rounds: int, protocol: str
         "benchmark",
         relay=Relay(own[_RELAY].card, f"wss://127.0.0.1:{port}"),
         members=[own[name].card for name in names],
-        tasks=[Task("round", rounds + 1, 1, (rounds + 1) * (100 * length + (1 << 22)), soon)],
+        tasks=[Task("round", rounds + 1, 1, (rounds + 1) * size, soon)],
         sum=SumTerms.for_members(len(names), **terms),
         time=Times(silence=300),
         intersection=Intersection(rows=length) if protocol == INTERSECT else None,
+        vertical=Vertical(rows=length, passes=1000, trees=1000, fits=1000) if fits else None,
         now=now,
         expires=soon,
     )
@@ -161,8 +179,14 @@ def _main(role: str, folder: str, protocol: str, *figures: str) -> None:
     if protocol == ALTERNATE:
         sums.SUMS["masking"] = Alternating
     home = Path(folder)
-    member = _intersect if protocol == INTERSECT else _take_part
-    told = _serve(home) if role == _RELAY else member(home, role, *map(int, figures))
+    if role == _RELAY:
+        told = _serve(home)
+    elif protocol.startswith(f"{FIT}:"):
+        from silo.bench import vertical_member
+
+        told = vertical_member.take_part(home, role, protocol.split(":")[1:], *map(int, figures))
+    else:
+        told = (_intersect if protocol == INTERSECT else _take_part)(home, role, *map(int, figures))
     print(json.dumps({**told, "memory": _most_memory()}))
 
 

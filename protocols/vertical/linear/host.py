@@ -76,7 +76,7 @@ def fit(
         weights = _combined(state, said, x.shape[1])
         if said.last:
             return weights
-        found = yield from _product(context, me, own, stage, products, rng)
+        found = yield from _product(context, me, own, stage, products, key.count, rng)
         gradient = columns.gradient(found, said.point) - terms.l2 * weights
         direction = _direction(context, terms, columns.second * said.curvature, gradient, weights, state)
         numbers = [columns.x @ direction, _inner(state, direction), _norms(terms, weights, direction)]
@@ -121,14 +121,25 @@ def _combined(state: HostState, said: Pass, columns: int) -> Floats:
 
 
 def _product(
-    context: Context, me: str, own: AgreementKey, stage: int, products: Multiplier, rng: Rng
+    context: Context,
+    me: str,
+    own: AgreementKey,
+    stage: int,
+    products: Multiplier,
+    key_bytes: int,
+    rng: Rng,
 ) -> Role[Any]:
-    """The exact products of the encrypted residuals with the own columns, as whole numbers."""
-    label, size = context.label, products.payload_bytes
+    """The exact products of the encrypted residuals with the own columns, as whole numbers.
+
+    The request begins with the key of this pass.
+    """
+    label, size = context.label, key_bytes + products.payload_bytes
     came = Intake(1, size, least=size)
     yield from carry(context, me, own, stage + 1, send={}, take={label: came}, rng=rng, each=PIECE_BYTES)
     try:
-        reply = products.products(came.joined(), rng=rng)
+        request = came.joined()
+        products.rekey(request[:key_bytes])
+        reply = products.products(request[key_bytes:], rng=rng)
     except ParameterError as problem:
         raise MalformedMessage(str(problem), culprits=(label,), round=context.round) from None
     lot = whole(bytes(reply.payload))

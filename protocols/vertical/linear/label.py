@@ -13,7 +13,8 @@ Adversary: semi-honest members that do not collude, and a malicious relay. The l
 pass (and, with several hosts, only the sum): fewer passes than hidden columns, or it would know what they span; with
 several hosts also the sum of inner products of their directions. A host learns its own gradient in each pass, the
 weights of its directions, and the mean curvature; no residual and no score. A host that lies about its products has the
-label party open other combinations of residuals, as many numbers a pass as it has columns: `terms.cap` bounds them.
+label party open other combinations of residuals, as many numbers a pass as it has columns: `terms.cap` bounds them, and
+the key of the lattice is a fresh one in each pass, as forged replies would tell of it.
 """
 
 from __future__ import annotations
@@ -82,6 +83,7 @@ def fit(
             return search.model(done, converged)
         values = _rounded(residual, point, plan.value_bits, state.seed, done)
         yield from _gradients(context, me, own, stage, secret, values, rng)
+        secret = secret.renewed(rng=rng)
         yield from _scores(context, me, own, stage + 4, terms, state, rng)
         done, stage = done + 1, stage + 5
         keep(state)
@@ -99,7 +101,7 @@ def _gradients(
 ) -> Role[None]:
     """Let every host have its gradient: residuals go out encrypted, masked products come in, and go back opened."""
     hosts, columns = context.hosts, context.parameters.columns
-    request = whole(bytes(secret.encrypt(values, rng=rng)))
+    request = whole(secret.public + secret.encrypt(values, rng=rng))
     yield from carry(
         context,
         me,
