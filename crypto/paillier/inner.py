@@ -169,7 +169,7 @@ class PaillierMultiplier:
         ]
         parts = [vector.read(part, public, count) for part in self._run(multiply_part, jobs)]
         masks = [powers.below(self.modulus, rng=rng) for _ in range(count)]
-        fresh = powers.powers([_unit(public, rng) for _ in range(count)], public.n, public.square)
+        fresh = powers.powers([vector.unit(public, rng=rng) for _ in range(count)], public.n, public.square)
         found = [
             (1 + mask * public.n)
             * hidden
@@ -190,11 +190,3 @@ class PaillierMultiplier:
 def _share(rows: int, parts: int) -> int:
     """Rows of a part."""
     return max(_WORTH_A_PART, -(-rows // max(1, parts)))
-
-
-def _unit(public: PublicKey, rng: Rng) -> Any:
-    """A uniform unit modulo n."""
-    while True:
-        found = powers.below(int(public.n), rng=rng)
-        if powers.gcd(found, public.n) == 1:
-            return powers.number(found)

@@ -166,11 +166,22 @@ def require_units(found: Sequence[Any], public: PublicKey) -> None:
 
 
 def rerandomise(payload: Payload, public: PublicKey, *, rng: Rng) -> bytes:
-    """The same messages under fresh randomness: what is returned to somebody who knows the summands."""
+    """The same messages under fresh randomness: what is returned to somebody who knows the summands.
+
+    Each is multiplied by x^n of a uniform unit x. Powers of h_s would hide less from the owner of the key, who chose
+    it: with the key's proof nothing but the message is left, whatever the key.
+    """
     found = read(payload, public, len(payload) // public.ciphertext_bytes)
-    table = fixed_base.table(int(public.h_s), int(public.square), SHORT_EXPONENT)
-    hidden = table.random_powers(len(found), Secret.random(32, rng=rng))
+    hidden = powers.powers([unit(public, rng=rng) for _ in found], public.n, public.square)
     return write((one * more % public.square for one, more in zip(found, hidden, strict=True)), public)
+
+
+def unit(public: PublicKey, *, rng: Rng) -> Any:
+    """A uniform unit modulo n."""
+    while True:
+        found = powers.below(int(public.n), rng=rng)
+        if powers.gcd(found, public.n) == 1:
+            return powers.number(found)
 
 
 def read(payload: Payload, public: PublicKey, count: int) -> list[Any]:

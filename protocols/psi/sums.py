@@ -184,9 +184,9 @@ class _Total:
 
     def encrypted(self, more: int, *, rng: Rng) -> bytes:
         """The sum and `more`, in a ciphertext that says nothing of the rows that it was made of."""
-        fresh = vector.encrypt_messages([more % int(self._public.n)], self._public, rng=rng)
-        (added,) = vector.read(fresh, self._public, 1)
-        return vector.write([self._product * added % self._public.square], self._public)
+        added = 1 + more % int(self._public.n) * self._public.n
+        total = vector.write([self._product * added % self._public.square], self._public)
+        return vector.rerandomise(total, self._public, rng=rng)
 
 
 def _only(entry: bytes) -> Lot:

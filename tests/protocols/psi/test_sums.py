@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from silo.crypto.errors import ParameterError
 from silo.crypto.paillier import vector
-from silo.crypto.paillier.keys import PrivateKey, generate
+from silo.crypto.paillier.keys import PrivateKey, PublicKey, generate
 from silo.crypto.rng import InsecureSeededRng
 from silo.protocols.errors import MalformedMessage
 from silo.protocols.psi import sums
@@ -126,6 +126,23 @@ def test_the_answer_is_no_product_of_the_rows_that_were_sent() -> None:
     shifted = found * pow(1 + plain * int(KEY.public.n), -1, int(square)) % square
     masks = {product % KEY.public.n for product in products}
     assert shifted % KEY.public.n not in masks
+
+
+def test_a_base_that_hides_nothing_tells_the_holder_nothing_of_the_rows_that_matched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Powers of 1 + n are 1 modulo n: under them the answer would be the product of the matched rows' own randomness.
+    spoilt = PublicKey(int(KEY.public.n), int(KEY.public.n) + 1)
+    rows = vector.encrypt_messages([5, 6], spoilt, rng=InsecureSeededRng(1))
+    assert all(one % KEY.public.n == 1 for one in vector.read(rows, spoilt, 2))
+    again = vector.read(vector.rerandomise(rows, spoilt, rng=InsecureSeededRng(2)), spoilt, 2)
+    assert all(one % KEY.public.n != 1 for one in again)
+    first = vector.read(rows, spoilt, 2)
+    assert [_message(one) for one in again] == [_message(one) for one in first]
+
+
+def _message(ciphertext: Any) -> int:
+    return vector.decrypt_message(vector.write([ciphertext], KEY.public), KEY)
 
 
 def test_no_identifier_and_no_value_travels_in_clear() -> None:
