@@ -41,6 +41,7 @@ CREATE TABLE IF NOT EXISTS sent (
 CREATE TABLE IF NOT EXISTS heads (
     sequence INTEGER PRIMARY KEY, hash BLOB NOT NULL, signature BLOB NOT NULL)
 """
+_OWNER: Final = "SELECT value FROM about WHERE key = 'name'"
 _COLUMNS: Final = "sequence, time, session, round, recipient, kind, protection, bytes, digest, previous, hash"
 
 
@@ -119,10 +120,9 @@ class Outbox:
     def open(cls, path: str | Path, name: str) -> Outbox:
         """Open or make the outbox of `name`. Raises `OutboxCorrupt`, or `ParameterError` for another's."""
         target = Path(path)
+        first = ("INSERT OR IGNORE INTO about VALUES ('name', ?)", (name,))
         try:
-            connection = database.connect(target, _SCHEMA, "NORMAL")
-            with database.writing(connection):
-                connection.execute("INSERT OR IGNORE INTO about VALUES ('name', ?)", (name,))
+            connection = database.connect(target, _SCHEMA, "NORMAL", first)
             owner = _owner(connection)
         except sqlite3.Error:
             raise OutboxCorrupt(0, "unreadable", str(path)) from None
@@ -135,15 +135,20 @@ class Outbox:
 
     @classmethod
     def open_to_read(cls, path: str | Path) -> Outbox:
-        """Open an existing outbox to audit it, without changing it. Raises `OutboxCorrupt`."""
+        """Open an existing outbox to audit it, without changing it; one that is being made is waited for.
+
+        Raises `OutboxCorrupt` or `ParameterError`.
+        """
         target = Path(path)
         if not target.is_file():
             raise ParameterError(f"there is no outbox at {path}: give the path of a file outbox.db")
         try:
-            connection = database.connect_to_read(target)
+            connection = database.connect_to_read(target, _OWNER)
             return cls(connection, target, _owner(connection))
         except sqlite3.Error:
             raise OutboxCorrupt(0, "unreadable", str(path)) from None
+        except OSError as problem:
+            raise ParameterError(f"the outbox {path} cannot be opened: {problem.strerror}") from None
 
     def record(
         self,
@@ -300,9 +305,14 @@ def round_microseconds(moment: datetime) -> int:
 
 
 def _owner(connection: sqlite3.Connection) -> str:
-    row = connection.execute("SELECT value FROM about WHERE key = 'name'").fetchone()
-    if row is None:
-        raise sqlite3.DatabaseError("no owner")
+    """The name in an outbox; without one the connection is closed."""
+    try:
+        row = connection.execute(_OWNER).fetchone()
+        if row is None:
+            raise sqlite3.DatabaseError("no owner")
+    except sqlite3.Error:
+        connection.close()
+        raise
     return str(row[0])
 
 

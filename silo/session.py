@@ -45,8 +45,6 @@ if TYPE_CHECKING:
     from silo.intersection_sum import IntersectionSum
     from silo.privacy.skellam import Skellam
 
-_ROLLCALL = "signed"
-
 
 class NoResult(ProtocolAborted):
     """The charter gives this member no results; the sum went to the others."""
@@ -204,7 +202,7 @@ class Session:
 
         def role() -> Any:
             wait = Wait("the roll call", (Begin,), frozenset({relay.name}), 1, limit)
-            inbox = yield Step((Outgoing((relay.name,), present, _ROLLCALL, public=True),), wait)
+            inbox = yield Step((Outgoing((relay.name,), present, "signed", public=True),), wait)
             return inbox[relay.name].message
 
         keys = {relay.name: relay.card.key}

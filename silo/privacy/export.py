@@ -15,6 +15,7 @@ from silo.privacy.record import MAX_BODY, Record
 FORMAT: Final = "silo-ledger-1"
 _MAX_LINE: Final = 2 * MAX_BODY
 _SQLITE: Final = b"SQLite format 3\x00"
+_FIRST: Final = "SELECT 1 FROM records LIMIT 1"
 
 
 def write(records: Iterable[Record], path: Path) -> int:
@@ -38,27 +39,41 @@ def read(path: Path) -> Iterator[Record]:
     Raises `LedgerError` or `LedgerCorrupt`.
     """
     try:
-        with path.open("rb") as file:
-            sqlite = file.read(len(_SQLITE)) == _SQLITE
+        connection = database.connect_to_read(path, _FIRST)
     except OSError as problem:
         raise LedgerError(f"the ledger {path} cannot be read: {problem.strerror}") from None
-    yield from _from_database(path) if sqlite else _from_text(path)
-
-
-def _from_database(path: Path) -> Iterator[Record]:
-    try:
-        connection = database.connect_to_read(path)
-        try:
-            for row in connection.execute(
-                "SELECT sequence, previous, body, hash, signature FROM records ORDER BY sequence"
-            ):
-                if [type(value) for value in row] != [int, bytes, str, bytes, bytes]:
-                    raise LedgerCorrupt(row[0] if isinstance(row[0], int) else 0, "is damaged", str(path))
-                yield Record(*row)
-        finally:
-            connection.close()
     except sqlite3.Error as problem:
-        raise LedgerError(f"the ledger {path} cannot be read: {problem}; restore it from a backup") from None
+        if _is_text(path, problem):
+            yield from _from_text(path)
+            return
+        raise _unreadable(path, problem) from None
+    yield from _from_database(path, connection)
+
+
+def _is_text(path: Path, problem: sqlite3.Error) -> bool:
+    # Only what SQLite does not take is opened here: to close a ledger would drop this process's locks on it.
+    if problem.sqlite_errorcode != sqlite3.SQLITE_NOTADB and path.stat().st_size:
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_SQLITE)) != _SQLITE
+
+
+def _unreadable(path: Path, problem: sqlite3.Error) -> LedgerError:
+    return LedgerError(f"the ledger {path} cannot be read: {problem}; restore it from a backup")
+
+
+def _from_database(path: Path, connection: sqlite3.Connection) -> Iterator[Record]:
+    try:
+        for row in connection.execute(
+            "SELECT sequence, previous, body, hash, signature FROM records ORDER BY sequence"
+        ):
+            if [type(value) for value in row] != [int, bytes, str, bytes, bytes]:
+                raise LedgerCorrupt(row[0] if isinstance(row[0], int) else 0, "is damaged", str(path))
+            yield Record(*row)
+    except sqlite3.Error as problem:
+        raise _unreadable(path, problem) from None
+    finally:
+        connection.close()
 
 
 def _from_text(path: Path) -> Iterator[Record]:

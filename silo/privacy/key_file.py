@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from silo import database
 from silo.crypto.rng import Rng
 from silo.crypto.secret import Secret
 from silo.crypto.signing import KEY_BYTES, SigningKey
@@ -19,11 +20,12 @@ def load_or_make(ledger: Path, *, rng: Rng) -> SigningKey:
     path = ledger.with_name(ledger.name + ".key")
     try:
         if not path.exists():
-            if ledger.exists() and ledger.stat().st_size:
+            # A key comes before its ledger's first byte, so one that is missing still was never there.
+            if ledger.exists() and ledger.stat().st_size and not path.exists():
                 raise LedgerError(
                     f"the ledger {ledger} belongs to an identity, or its key {path.name} is gone: give the identity"
                 )
-            ledger.touch(mode=0o600)
+            database.make(ledger)
             _make(path, Secret.random(KEY_BYTES, rng=rng))
         elif not ledger.exists():
             raise LedgerError(

@@ -28,14 +28,20 @@ from silo.sum_key import SumKey
 SCRIPTS = Path(__file__).parent / "scripts"
 PARTY = SCRIPTS / "party.py"
 MEMBERS = ("ash", "birch", "cedar", "dogwood")
-PATIENCE = 60.0
+PATIENCE = 150.0
 """Seconds that a test waits for anything; only a test that fails comes near it."""
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def held_port() -> socket.socket:
+    """A free port, kept from everybody else before a relay listens on it and between two relays.
+
+    Linux lets a listener in beside a socket that never listens, as both have SO_REUSEADDR, and gives such a port to
+    nobody who asks for any; elsewhere the port is free again at once.
+    """
+    held = socket.socket()
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind(("127.0.0.1", 0))
+    return held
 
 
 def wait_until(ready: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
@@ -104,7 +110,10 @@ class Site:
 
     def __post_init__(self) -> None:
         now, rng = expiry.utc_now(), SystemRng()
-        self.port = free_port()
+        self.held = held_port()
+        self.port = int(self.held.getsockname()[1])
+        if sys.platform != "linux":
+            self.held.close()
         self.people = {
             name: Identity.create(
                 name,
@@ -253,6 +262,7 @@ class Site:
             if process.child.poll() is None:
                 process.child.send_signal(signal.SIGCONT)
             process.kill()
+        self.held.close()
 
 
 @contextmanager

@@ -72,9 +72,7 @@ def test_a_relay_that_cannot_be_reached(found: Found) -> None:
 
 def test_a_port_in_use(found: Found) -> None:
     site = found(names=TRIO)
-    with socket.socket() as other:
-        other.bind(("127.0.0.1", site.port))
-        other.listen()
+    with socket.create_server(("127.0.0.1", site.port)):
         refused(site.relay(ready=False), "SILO-313", str(site.port), "in use", "choose another port")
 
 

@@ -48,8 +48,12 @@ def main() -> None:
         book.add("rows", silo.Budget(1.0, 1e-5))
     train(warm)
     source = random.Random(1)
-    for _ in range(times):
-        train_once(folder, source.uniform(0.0, 0.5))
+    for number in range(times):
+        # Every fourth dies while it begins, the others in the midst of training, however slow the machine is.
+        if number % 4:
+            train_once(folder, source.randrange(60), source.uniform(0.0, 0.02))
+        else:
+            train_once(folder, 0, source.uniform(0.0, 0.2))
     with Ledger.open(folder / "ledger.db") as book:
         reserved = list(book.books.reservations.values())
         print(
@@ -64,16 +68,22 @@ def main() -> None:
         )
 
 
-def train_once(folder: Path, after: float | None) -> None:
+def train_once(folder: Path, draws: int, more: float) -> None:
+    """Kill a child some moments, `more` seconds, after it drew noise so often."""
+    file = folder / "drawn"
+    before = file.stat().st_size if file.exists() else 0
     child = os.fork()
     if child == 0:
         try:
             train(folder)
         finally:
             os._exit(0)
-    if after is not None:
-        time.sleep(after)
-        os.kill(child, signal.SIGKILL)
+    while draws and (file.stat().st_size if file.exists() else 0) - before < draws:
+        if os.waitpid(child, os.WNOHANG)[0]:
+            return
+        time.sleep(0.0005)
+    time.sleep(more)
+    os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
 
 

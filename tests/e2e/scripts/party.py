@@ -22,7 +22,7 @@ import numpy as np
 import silo
 from silo.errors import UpdateReused
 
-_MOST = 60.0
+_MOST = 150.0
 
 
 def run(session: Any, *words: str) -> str:

@@ -309,7 +309,8 @@ def test_nothing_is_left_running(tmp_path: Path) -> None:
     until = time.monotonic() + 5
     while set(threading.enumerate()) - before and time.monotonic() < until:
         time.sleep(0.01)
-    assert set(threading.enumerate()) == before
+    # A thread that an earlier test left behind may end meanwhile.
+    assert set(threading.enumerate()) <= before
 
 
 def test_credentials_do_not_show_how_to_sign() -> None:
