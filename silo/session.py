@@ -381,9 +381,8 @@ class Session:
             )
         self.outbox.seal_head(self._identity)
 
-    def __deepcopy__(self, memo: object) -> Session:
-        """Itself: scikit-learn copies the parameters of a model, and there is one connection."""
-        return self
+    def __deepcopy__(self, _: object) -> Session:
+        return self  # scikit-learn copies a model's parameters, and there is one connection
 
     def __enter__(self) -> Session:
         return self

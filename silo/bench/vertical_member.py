@@ -25,7 +25,7 @@ def columns(rows: int, count: int, seed: int) -> Any:
 
 
 def take_part(home: Path, name: str, what: Sequence[str], rows: int, most: int) -> dict[str, Any]:
-    """Fit `what` (model, scheme, columns of each other member) with at most `most` passes or trees."""
+    """Fit `what` (model, scheme, columns of each other member; of boosting scheme/bits of the key) with at most `most` passes or trees."""
     model, scheme, count = what[0], what[1], int(what[2])
     place = int(name.rsplit("-", 1)[1])
     leads = name == LABELLED
@@ -52,5 +52,8 @@ def _estimator(model: str, scheme: str, session: Any, most: int) -> Any:
         # No tolerance: every pass is done, however little it still gains.
         return LogisticRegression(session, scheme=scheme, max_iter=most, tol=0.0)
     if model == "boosting":
-        return GradientBoosting(session, scheme=scheme, n_estimators=most, max_depth=4, max_bins=32)
+        named, _, bits = scheme.partition("/")
+        return GradientBoosting(
+            session, scheme=named, key_bits=int(bits or 3072), n_estimators=most, max_depth=4, max_bins=32
+        )
     raise ParameterError(f"there is no vertical model called {model[:40]!r}")
