@@ -56,7 +56,7 @@ _HOMES: Final = {
     "train": "silo.training.fedavg",
 }
 
-__all__ = sorted([*_HOMES, "vertical"])
+__all__ = sorted([*_HOMES])
 
 
 def __getattr__(name: str) -> Any:
@@ -70,4 +70,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_HOMES, "vertical"})

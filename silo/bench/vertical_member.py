@@ -25,7 +25,10 @@ def columns(rows: int, count: int, seed: int) -> Any:
 
 
 def take_part(home: Path, name: str, what: Sequence[str], rows: int, most: int) -> dict[str, Any]:
-    """Fit `what` (model, scheme, columns of each other member; of boosting scheme/bits of the key) with at most `most` passes or trees."""
+    """Fit `what` with at most `most` passes or trees.
+
+    `what` is the model, its scheme (of boosting with /bits of the key), and the columns of each other member.
+    """
     model, scheme, count = what[0], what[1], int(what[2])
     place = int(name.rsplit("-", 1)[1])
     leads = name == LABELLED
