@@ -1,6 +1,6 @@
 # Everything installs what it needs into .venv by itself, once, and again when pyproject.toml changes.
 #
-#   make demo       several hospitals learn together on this machine (no torch)
+#   make demo       several hospitals learn together on this machine (no torch)      make demo DEMO=bank
 #   make test       the fast suite          make test ARGS="-k shamir"
 #   make test-all   the slow tests too
 #   make lint       ruff, the formatter's check, mypy --strict
@@ -10,8 +10,8 @@ PYTHON ?= python3
 # The one version with a small CPU build; a range would pull gigabytes of CUDA.
 TORCH ?= torch==2.13.0
 DEMO ?= hospitals
-# The benchmarks by name (secagg, he, psi, vertical, ledger, dp, utility), and the peer of the first: what the extra `bench` names,
-# without Silo beside it.
+# The benchmarks by name (secagg, he, psi, vertical, ledger, dp, utility), and the peer of the first: what the extra
+# `bench` names, without Silo beside it.
 BENCH ?= secagg
 PEER ?= flwr==1.41.*
 ARGS ?=
@@ -31,7 +31,7 @@ INSTALL = -m pip install --quiet
 help:
 	@sed -n '3,7s/^# *//p' Makefile
 
-demo: $(VENV)/.stamp-demo
+demo: $(VENV)/.stamp-demo$(if $(filter bank credit,$(DEMO)),-vertical)
 	$(BIN)/silo demo $(DEMO)
 
 test: $(VENV)/.stamp-dev
@@ -69,6 +69,10 @@ $(VENV)/.stamp-demo: $(VENV)/.stamp-venv pyproject.toml
 	$(BIN)/python $(INSTALL) -e '.[demo]'
 	touch $@
 
+$(VENV)/.stamp-demo-vertical: $(VENV)/.stamp-demo
+	$(BIN)/python $(INSTALL) -e '.[demo,vertical,he]'
+	touch $@
+
 # torch first and pinned: the extras then find it there and leave it alone.
 $(VENV)/.stamp-torch: $(VENV)/.stamp-venv
 	$(BIN)/python $(INSTALL) '$(TORCH)'
@@ -76,7 +80,7 @@ $(VENV)/.stamp-torch: $(VENV)/.stamp-venv
 
 $(VENV)/.stamp-dev: $(VENV)/.stamp-torch pyproject.toml
 	$(BIN)/python $(INSTALL) -e '.[dev,dp]'
-	touch $@ $(VENV)/.stamp-demo
+	touch $@ $(VENV)/.stamp-demo $(VENV)/.stamp-demo-vertical
 
 $(VENV)/.stamp-heu: $(VENV)/.stamp-dev
 	$(BIN)/python $(INSTALL) -e '.[bench-he]'

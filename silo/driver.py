@@ -20,13 +20,14 @@ from silo.protocols.envelope import EVERYBODY, Bearings, Opened, claimed_protoco
 from silo.protocols.errors import ProtocolAborted, ProtocolViolation, ReplayedMessage
 from silo.protocols.psi import context as psi
 from silo.protocols.step import Inbox, Outgoing, Role, Step, Wait
+from silo.protocols.vertical import context as vertical
 from silo.transport.base import Delivery, Endpoint, Patience, Presence, Reset
 
 R = TypeVar("R")
 _TICK = 0.2
 _TRANSCRIPT = 4096
 _EARLY = 16
-_OUT_OF_TURN = frozenset({rollcall.PROTOCOL, private.PROTOCOL, psi.PROTOCOL})
+_OUT_OF_TURN = frozenset({rollcall.PROTOCOL, private.PROTOCOL, psi.PROTOCOL, vertical.PROTOCOL})
 """Protocols whose messages may come while another's are waited for: they are kept for their turn."""
 
 

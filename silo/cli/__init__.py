@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "relay": "Run the process that all members dial.",
     "join": "Run an agreed script as a member.",
     "psi": "Find the rows that all members have in common.",
+    "score": "Score rows under a model of which every member has a part.",
     "ledger": "See what was spent of each data set's privacy, and check it.",
     "audit": "Show what left this site, and whether the noise is what it claims.",
     "doctor": "Find out what keeps this machine from taking part.",

@@ -36,7 +36,7 @@ def bench(
     check: bool,
     as_json: bool,
 ) -> None:
-    """Measure NAME (secagg, he, psi, vertical, ledger, dp, utility), each figure beside its peer; say which bars hold."""
+    """Measure NAME (secagg, he, psi, vertical, ledger, dp, utility), each beside its peer; say which bars hold."""
     from silo.bench import Settings, machine, measurements
 
     parts = measurements(name)

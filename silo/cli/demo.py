@@ -3,36 +3,64 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from silo.cli import output
 
+_HOSPITALS: Final = ("logistic", "mlp")
+
 
 @click.command()
-@click.argument("name", type=click.Choice(["hospitals"]))
+@click.argument("name", type=click.Choice(["hospitals", "bank", "credit"]))
 @click.option(
-    "--data", type=click.Path(), help="Folder of the UCI heart data.  [default: scikit-learn's set]"
+    "--data",
+    type=click.Path(),
+    help="Folder of the UCI data: heart disease, bank marketing, default of credit card clients.  "
+    "[default: scikit-learn's set]",
 )
-@click.option("--model", type=click.Choice(["logistic", "mlp"]), default="logistic", show_default=True)
+@click.option(
+    "--model",
+    type=click.Choice(["logistic", "mlp", "linear", "boosting"]),
+    help="logistic or mlp for hospitals, linear or boosting for bank and credit.  [default: logistic; both]",
+)
 @click.option(
     "--sum",
     "protocol",
     type=click.Choice(["masking", "paillier", "ckks", "lattice"]),
-    default="masking",
-    show_default=True,
-    help="How the relay adds what it cannot read.",
+    show_default="masking",
+    help="hospitals: how the relay adds what it cannot read.",
 )
-@click.option("--private", is_flag=True, help="Each hospital has a privacy budget (needs the extra dp).")
+@click.option("--private", is_flag=True, help="hospitals: each has a privacy budget (needs the extra dp).")
 @click.option("--out", type=click.Path(), default="silo-demo", show_default=True, help="Folder to write to.")
 @output.json_option
 def demo(
-    name: str, data: str | None, model: str, protocol: str, private: bool, out: str, as_json: bool
+    name: str,
+    data: str | None,
+    model: str | None,
+    protocol: str | None,
+    private: bool,
+    out: str,
+    as_json: bool,
 ) -> None:
-    """Four hospitals train one model; the relay adds what they send and learns no single update."""
+    """Several organisations on this machine learn together.
+
+    hospitals: four train one model on rows of their own; the relay adds what they send and learns no single update.
+    bank, credit: three and two have other columns of the same people; they find these, fit together and score.
+    """
     from silo.errors import UsageError
 
+    if name != "hospitals":
+        if private or protocol or model in _HOSPITALS:
+            raise UsageError(
+                f"the demo {name} takes --model linear or boosting, and neither --sum nor --private: leave these away"
+            )
+        _vertical(name, data, model, out, as_json)
+        return
+    if model not in (None, *_HOSPITALS):
+        raise UsageError(f"the demo hospitals takes --model {' or '.join(_HOSPITALS)}, not {model}")
+    model, protocol = model or "logistic", protocol or "masking"
     if private:
         from silo.demo import private as private_hospitals
 
@@ -62,6 +90,24 @@ def demo(
         output.emit_json(results)
         return
     click.echo(_summary(results))
+
+
+def _vertical(name: str, data: str | None, model: str | None, out: str, as_json: bool) -> None:
+    from silo.cli import demo_vertical
+    from silo.demo import vertical
+    from silo.demo.vertical_models import MODELS
+
+    results = vertical.run(
+        name,
+        Path(data) if data else None,
+        models=(model,) if model else MODELS,
+        folder=Path(out) / name,
+        tell=_quiet if as_json else _say,
+    )
+    if as_json:
+        output.emit_json(results)
+        return
+    click.echo(demo_vertical.summary(results))
 
 
 def _quiet(_: str) -> None:

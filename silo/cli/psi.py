@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,7 +47,7 @@ def psi(
     as_json: bool,
 ) -> int:
     """Intersect the identifiers of the CSV table FILE with those of the other members, who run the same command."""
-    from silo import identifiers
+    from silo import csv_table, identifiers
     from silo.charter import Charter
     from silo.cli.party import take_part
     from silo.joining import join
@@ -59,10 +58,10 @@ def psi(
     _require_no_script(agreed.task(task))
     target = Path(out) if out else Path(file).with_name(f"{Path(file).stem}-common.csv")
     if reveal == "rows":
-        _require_new(target)
-    header, rows, values = _read(file, column)
+        csv_table.require_new(target, "-o")
+    table = csv_table.read(file)
     where = f"column {column} of {Path(file).name}"
-    ids = identifiers.encode(values, where)
+    ids = identifiers.encode(table.text(column), where)
     started = time.monotonic()
     session = join(agreed, identity_path, task=task, passphrase=words)
     progress = Progress(session.task.rounds, lambda: session.seat.endpoint.traffic.bytes_sent)
@@ -81,7 +80,7 @@ def psi(
     size = None if common is None else common if reveal == "size" else len(common)
     written = reveal == "rows" and common is not None
     if written:
-        _write(target, header, [rows[place] for place in common])
+        csv_table.write(target, table.names, [table.rows[place] for place in common])
     traffic = session.seat.endpoint.traffic
     facts = {
         "member": session.me,
@@ -112,41 +111,3 @@ def _require_no_script(task: Task) -> None:
             task.script[:19],
             "silo psi",
         )
-
-
-def _read(file: str, column: str) -> tuple[list[str], list[list[str]], list[str]]:
-    """Header, rows, and the column of identifiers; an empty line is no row."""
-    from silo.errors import ParameterError
-
-    try:
-        with Path(file).open(newline="", encoding="utf-8-sig") as stream:
-            table = list(csv.reader(stream, strict=True))
-    except OSError as problem:
-        raise ParameterError(f"{file} cannot be read: {problem.strerror}") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise ParameterError(f"{file} is no table of comma-separated values in UTF-8") from None
-    header, rows = (table[0], [row for row in table[1:] if row]) if table else ([], [])
-    if header.count(column) != 1:
-        found = "twice" if column in header else f"not among {', '.join(header)[:200]}"
-        raise ParameterError(f"{file}: column {column!r} is {found}")
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(header):
-            raise ParameterError(f"{file}, row {number}: {len(row)} values under {len(header)} columns")
-    place = header.index(column)
-    return header, rows, [row[place] for row in rows]
-
-
-def _require_new(target: Path) -> None:
-    from silo.errors import ParameterError
-
-    if target.exists():
-        raise ParameterError(f"{target} is already there: move it away, or name another file with -o")
-    if not target.parent.is_dir():
-        raise ParameterError(f"the folder {target.parent} is not there: make it first")
-
-
-def _write(target: Path, header: list[str], rows: list[list[str]]) -> None:
-    with target.open("x", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(header)
-        writer.writerows(rows)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from silo import expiry
-from silo.charter import SUMS, Charter, Privacy, Relay, SumTerms, Task, Times
+from silo.charter import SUMS, Charter, Intersection, Privacy, Relay, SumTerms, Task, Times, Vertical
 from silo.crypto.errors import SiloError
 from silo.crypto.rng import SystemRng
 from silo.identity import Identity
@@ -41,7 +41,7 @@ class DemoFailed(SiloError):
 
 @dataclass(eq=False)
 class LocalFederation:
-    """Members by name in `folder`; `terms` are those of the charter's [sum]."""
+    """Members by name in `folder`; `terms` are those of the charter's [sum]; nobody sends more than `size` bytes."""
 
     folder: Path
     names: Sequence[str]
@@ -50,6 +50,9 @@ class LocalFederation:
     rows: int
     terms: Mapping[str, Any] = field(default_factory=dict)
     privacy: Sequence[Privacy] = ()
+    intersection: Intersection | None = None
+    vertical: Vertical | None = None
+    size: int = 10**9
     finished: list[dict[str, Any]] = field(default_factory=list)
     charter: Charter | None = None
 
@@ -70,10 +73,12 @@ class LocalFederation:
             "Demo federation",
             relay=Relay(own[RELAY].card, f"wss://127.0.0.1:{port}"),
             members=[own[name].card for name in self.names],
-            tasks=[Task("demo", self.rounds, self.rows, 10**9, ends, script=digest)],
+            tasks=[Task("demo", self.rounds, self.rows, self.size, ends, script=digest)],
             sum=SumTerms.for_members(len(self.names), **self._terms(own[self.names[0]])),
             time=Times(reconnect=10, silence=20, work=120),
             privacy=self.privacy,
+            intersection=self.intersection,
+            vertical=self.vertical,
             now=now,
             expires=ends,
         )
@@ -93,6 +98,10 @@ class LocalFederation:
             key.save(holder, rng=SystemRng())
             terms |= {"key_holder": holder.name, "key": key.digest}
         return terms
+
+    def outbox(self, name: str) -> Path:
+        """Where a member keeps the list of what left it."""
+        return self.folder / "keys" / name / "state" / "outbox.db"
 
     def ledger(self, name: str) -> Path:
         """Where a member keeps its ledger of privacy spent."""

@@ -155,7 +155,7 @@ class BoostedTrees(VerticalEstimator):
         )
         reached = min(meeting.reached.values())
         line = Line(meeting.context, session.me, session.channel_key, rng=session.rng)
-        given: dict[str, Any] = {"rng": session.rng, "work": workers.work(session.threads)}
+        given: dict[str, Any] = {"rng": session.rng, "work": workers.work(session.threads, columns.rows)}
         if target is None:
             self._join(meeting, line, self._holding(kept, reached, terms, columns, allowed.trees), given)
         else:

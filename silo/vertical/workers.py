@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from silo.protocols.vertical.boosting.ciphers import Work
 
 
-def work(threads: int) -> Work:
+_WORTH_PROCESSES: Final = 20_000
+"""Rows below which starting processes takes longer than what they save."""
+
+
+def work(threads: int, rows: int) -> Work:
     """Long work in processes of this party: the interpreter lock keeps threads from multiplying at once."""
-    if threads < 2:
+    if threads < 2 or rows < _WORTH_PROCESSES:
         return Work()
     from sklearn.utils.parallel import Parallel, delayed
 

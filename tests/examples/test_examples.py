@@ -24,6 +24,8 @@ NEEDS = {
     "embed_in_your_pipeline.py": "torch",
     "private_training.py": "opacus",
     "audit_a_budget.py": "opacus",
+    "vertical_two_parties.py": "rbcl",
+    "vertical_boosting.py": "narwhals",
 }
 SHOWN: dict[str, str] = {}
 
@@ -98,6 +100,23 @@ def test_the_hospitals_do_better_together() -> None:
     name, alone, together = last.split()
     assert name == "mean"
     assert float(together) > float(alone) + 0.01
+
+
+def _auc(line: str) -> float:
+    return float(line.split("AUC ")[1].split(",")[0])
+
+
+def test_the_bank_does_better_with_the_telecom_operator() -> None:
+    common, alone, together = shown("vertical_two_parties.py").splitlines()
+    assert common == "people in common: 600"
+    assert _auc(together) > _auc(alone) + 0.1
+    assert together.endswith("the telecom operator got None")
+
+
+def test_three_grow_trees_and_one_gets_the_scores() -> None:
+    alone, together, others = shown("vertical_boosting.py").splitlines()
+    assert _auc(together) > _auc(alone) + 0.1
+    assert others.endswith("None and None")
 
 
 def test_private_partners_pay_alike_and_are_refused_the_second_time() -> None:

@@ -1,0 +1,191 @@
+"""`silo score`: rows under a joint model, of which every member has its own part and its own columns."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from silo.cli import output
+
+if TYPE_CHECKING:
+    from silo.charter import Charter, Task
+    from silo.csv_table import Table
+
+
+@click.command()
+@click.argument("model_path", metavar="MODEL", type=click.Path())
+@click.argument("table_path", metavar="TABLE", type=click.Path())
+@click.option("--charter", "charter_path", required=True, help="The agreement, signed by all.")
+@click.option("--identity", "identity_path", required=True, help="Folder of this organisation's keys.")
+@click.option("--task", help="Which task of the charter; not needed when there is one.")
+@click.option(
+    "--column",
+    metavar="ID",
+    help="Intersect this column of identifiers first.  [default: all tables have the same rows in the same order]",
+)
+@click.option(
+    "-o",
+    "--out",
+    metavar="FILE",
+    help="Where the member with the labels gets the scores; TABLE-scores.csv by default.",
+)
+@click.option("--quiet", is_flag=True, help="No progress line.")
+@output.passphrase_options
+@output.json_option
+def score(
+    model_path: str,
+    table_path: str,
+    charter_path: str,
+    identity_path: str,
+    task: str | None,
+    column: str | None,
+    out: str | None,
+    quiet: bool,
+    passphrase_env: str | None,
+    passphrase_prompt: bool,
+    as_json: bool,
+) -> int:
+    """Score the rows of the CSV table TABLE with the other members, who run the same command.
+
+    MODEL is this member's part of a joint model, as its `save` wrote it. Who had the labels in the fit gets the scores.
+    """
+    from silo import csv_table, identifiers
+    from silo.charter import Charter
+    from silo.cli import MISTAKE
+    from silo.cli.party import take_part
+    from silo.extras import need
+    from silo.identity import Identity
+    from silo.joining import join
+    from silo.progress import Progress
+    from silo.protocols.errors import UnlikeTerms
+
+    need("scoring", "vertical", "sklearn", "narwhals")
+    words = output.passphrase(passphrase_env, passphrase_prompt)
+    agreed = Charter.load(charter_path)
+    _require_no_script(agreed.task(task))
+    own = Identity.load(identity_path, words)
+    model = _part(model_path, agreed, own.name)
+    table = csv_table.read(table_path)
+    x = table.matrix(_columns(model, table, column))
+    ids = identifiers.encode(table.text(column), f"column {column} of {table.where}") if column else None
+    target = Path(out) if out else Path(table_path).with_name(f"{Path(table_path).stem}-scores.csv")
+    leads = model.member_ == model.label_party_
+    if leads:
+        csv_table.require_new(target, "-o")
+        _require_free(table, _headings(model))
+    started = time.monotonic()
+    session = join(agreed, own, task=task)
+    progress = Progress(0, lambda: session.seat.endpoint.traffic.bytes_sent)
+    if not quiet and not as_json:
+        session.seat.watch = progress
+    differ: list[UnlikeTerms] = []
+
+    def work() -> Any:
+        try:
+            places = None if ids is None else session.intersect(ids, column=f"column {column}")
+            model.set_params(session=session)
+            predict = model.predict_proba if _classifies(model) else model.predict
+            return places, predict(x if places is None else x[places])
+        except UnlikeTerms as problem:
+            differ.append(problem)
+            raise
+
+    ended = take_part(session, work, progress=progress, what=model_path, folder=Path(identity_path))
+    if ended.code:
+        # Where the roll call names this member, its part or its table is the wrong one, as far as anybody can tell.
+        return MISTAKE if any(session.me in one.culprits for one in differ) else ended.code
+    places, found = ended.result
+    rows = table.rows if places is None else [table.rows[place] for place in places]
+    if found is not None:
+        numbers = found.reshape(len(rows), -1)[:, -len(_headings(model)) :].tolist()
+        beside = ([*row, *one] for row, one in zip(rows, numbers, strict=True))
+        csv_table.write(target, [*table.names, *_headings(model)], beside)
+    traffic = session.seat.endpoint.traffic
+    facts = {
+        "member": session.me,
+        "label_party": model.label_party_,
+        "rows": len(rows),
+        "file": str(target) if found is not None else None,
+        "bytes_sent": traffic.bytes_sent,
+        "bytes_received": traffic.bytes_received,
+        "seconds": round(time.monotonic() - started, 3),
+    }
+    if as_json:
+        output.emit_json(facts)
+    elif found is None:
+        click.echo(
+            f"{session.me} took part in scoring {len(rows):,} rows; {model.label_party_} has the scores"
+        )
+    else:
+        click.echo(f"{len(rows):,} rows scored with {', '.join(session.members)}, written to {target}")
+    return 0
+
+
+def _require_no_script(task: Task) -> None:
+    from silo.errors import NotAllowed
+
+    if task.script:
+        raise NotAllowed(
+            f"task {task.name} runs one script only; have that one load the model and score, or name another task",
+            task.script[:19],
+            "silo score",
+        )
+
+
+def _part(path: str, charter: Charter, me: str) -> Any:
+    """The own part of a model of this charter's members. Raises `ParameterError`."""
+    from silo.errors import ParameterError
+    from silo.vertical import load
+
+    model = load(path)
+    if not model.members_:
+        raise ParameterError(f"{path} was fitted on one table: its predict needs nobody else")
+    if tuple(model.members_) != charter.names:
+        raise ParameterError(
+            f"{path} is a part of a model of {', '.join(model.members_)}, and the charter is of "
+            f"{', '.join(charter.names)}: take the model that these fitted"
+        )
+    if model.member_ != me:
+        raise ParameterError(f"{path} is the part of {model.member_}, and {me} takes part: take your own")
+    return model
+
+
+def _columns(model: Any, table: Table, identifier: str | None) -> list[str]:
+    """The columns of the fit, by their names; without names all but the identifier. Raises `ParameterError`."""
+    from silo.errors import ParameterError
+
+    known = getattr(model, "feature_names_in_", None)
+    if known is not None:
+        return [str(name) for name in known]
+    every = [name for name in table.names if name != identifier]
+    if len(every) != model.n_features_in_:
+        raise ParameterError(
+            f"{table.where} has {len(every)} columns, and the model was fitted on {model.n_features_in_} without "
+            "names: give it these columns alone, in the order of the fit"
+        )
+    return every
+
+
+def _classifies(model: Any) -> bool:
+    return hasattr(model, "predict_proba")
+
+
+def _headings(model: Any) -> list[str]:
+    """The new columns: the probability of the second of two classes, of each of more, or the value."""
+    if not _classifies(model):
+        return ["value"]
+    classes = [str(one) for one in model.classes_] if hasattr(model, "classes_") else []
+    return ["probability"] if len(classes) <= 2 else [f"probability {one}" for one in classes]
+
+
+def _require_free(table: Table, headings: list[str]) -> None:
+    from silo.errors import ParameterError
+
+    taken = [name for name in headings if name in table.names]
+    if taken:
+        raise ParameterError(
+            f"{table.where} has a column {taken[0]!r} already: rename it, the scores get this name"
+        )
