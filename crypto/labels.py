@@ -58,6 +58,7 @@ OKAMOTO_UCHIYAMA_BASE: Final = _ROOT + b"okamoto-uchiyama/base"
 PRODUCTS: Final = _ROOT + b"products"
 VERTICAL_ORDER: Final = _ROOT + b"vertical/order"
 VERTICAL_MASK: Final = _ROOT + b"vertical/mask"
+SPLIT_ORDER: Final = _ROOT + b"split/order"
 
 
 def bind(label: bytes, *parts: bytes | int | str) -> bytes:

@@ -104,14 +104,25 @@ def body(payload: Payload, tag: bytes, size: int) -> memoryview:
     return view[TAG_BYTES:]
 
 
+class Masked(Protocol):
+    """What a multiplier makes of a request: `payload` travels, the masks stay until `remove` takes them off. Secret."""
+
+    payload: Payload
+
+    def remove(self, opened: Sequence[int]) -> Integers:
+        """The exact signed products, (columns,), from what the owner saw. Once. Raises `ParameterError`."""
+        ...
+
+
 @final
 class Reply:
     """Masked products: `payload` travels, the masks stay here until `remove` is called with what the owner saw."""
 
-    __slots__ = ("_bound", "_masks", "_modulus", "payload")
+    __slots__ = ("_bound", "_masks", "_modulus", "columns", "payload")
 
     def __init__(self, payload: Payload, masks: Sequence[int], modulus: int, bound: int) -> None:
         self.payload, self._modulus, self._bound = payload, modulus, bound
+        self.columns = len(masks)
         self._masks: tuple[int, ...] | None = tuple(masks)
 
     def remove(self, opened: Sequence[int]) -> Integers:
@@ -209,6 +220,6 @@ class Multiplier(Protocol):
         """Go on under another key of the owner. Raises `ParameterError`, and changes nothing then."""
         ...
 
-    def products(self, payload: Payload, *, rng: Rng) -> Reply:
+    def products(self, payload: Payload, *, rng: Rng) -> Masked:
         """The masked products of encrypted values with all columns. Raises `ParameterError` for bytes that are none."""
         ...

@@ -49,6 +49,9 @@ CREATE TABLE IF NOT EXISTS cohorts (
     UNIQUE (session, round));
 CREATE TABLE IF NOT EXISTS queries (
     agreement BLOB NOT NULL, session BLOB NOT NULL, round INTEGER NOT NULL,
+    PRIMARY KEY (agreement, session, round)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS fits (
+    agreement BLOB NOT NULL, session BLOB NOT NULL, round INTEGER NOT NULL,
     PRIMARY KEY (agreement, session, round)) WITHOUT ROWID
 """
 
@@ -181,12 +184,25 @@ class Journal:
 
     def ask(self, agreement: bytes, session: bytes, round: int, most: int) -> None:
         """Count an intersection under this charter, before anything of it leaves. Raises `QueriesSpent`."""
+        self._count("queries", agreement, session, round, most, "intersections")
+
+    def fit(self, agreement: bytes, session: bytes, round: int, most: int) -> None:
+        """Count a vertical fit under this charter, before anything of it leaves. Raises `QueriesSpent`."""
+        self._count("fits", agreement, session, round, most, "vertical fits")
+
+    def _count(self, table: str, agreement: bytes, session: bytes, round: int, most: int, what: str) -> None:
         with self._writing():
-            row = self._connection.execute("SELECT COUNT(*) FROM queries WHERE agreement = ?", (agreement,))
+            row = self._connection.execute(
+                f"SELECT COUNT(*) FROM {table} WHERE agreement = ?",  # noqa: S608
+                (agreement,),
+            )
             spent = int(row.fetchone()[0])
             if spent >= most:
-                raise QueriesSpent(spent, most)
-            self._connection.execute("INSERT INTO queries VALUES (?, ?, ?)", (agreement, session, round))
+                raise QueriesSpent(what, spent, most)
+            self._connection.execute(
+                f"INSERT INTO {table} VALUES (?, ?, ?)",  # noqa: S608
+                (agreement, session, round),
+            )
 
     def participation(self) -> list[Participation]:
         """Every finished sum, oldest first."""

@@ -23,7 +23,7 @@ from silo.privacy.ledger import Ledger
 from silo.privacy.policy import Policy
 from silo.protocols.errors import ProtocolAborted
 from silo.protocols.psi.context import MOST_MEMBERS, REVEALS
-from silo.protocols.vertical.context import MOST_ROWS
+from silo.protocols.vertical.context import MODELS, MOST_ROWS
 from silo.session import Session
 from silo.sum_key import SumKey
 from silo.transport.base import Patience
@@ -43,6 +43,7 @@ def simulate(
     hub: Hub | None = None,
     threads: int = 1,
     budget: Budget | Mapping[str, Budget] | None = None,
+    vertical: Vertical | None = None,
     **sum_terms: Any,
 ) -> dict[str, T]:
     """Run `function(session, input)` once per party, each in its own thread; returns each one's result.
@@ -52,12 +53,14 @@ def simulate(
     Under paillier and ckks the first party holds the key, or the one named by `key_holder`.
     `threads` is what each party's long work may take.
     With a `budget`, for all or by name, each party has a privacy policy and a ledger, which is gone at the end.
+    `vertical` is what vertical models may ask; without it everything, and nothing must be noised.
     Raises the error of the party that failed first, with its name in a note.
     """
     names = _names(parties)
     given = _given(names, inputs)
     with tempfile.TemporaryDirectory(prefix="silo-") as folder:
-        charter, identities = _agree(names, Path(folder), rows, sum_terms, _policies(names, budget))
+        policies = _policies(names, budget)
+        charter, identities = _agree(names, Path(folder), rows, sum_terms, policies, vertical)
         hub = hub or Hub()
         patience = Patience(charter.time.reconnect, charter.time.silence, charter.time.work)
         stop = threading.Event()
@@ -181,6 +184,7 @@ def _agree(
     rows: int,
     sum_terms: Mapping[str, Any],
     policies: Sequence[Privacy],
+    vertical: Vertical | None,
 ) -> tuple[Charter, dict[str, Identity]]:
     now = datetime.now(UTC)
     rng = SystemRng()
@@ -198,7 +202,7 @@ def _agree(
         time=Times(),
         privacy=policies,
         intersection=Intersection(REVEALS, rows=rows, queries=10**9) if len(names) <= MOST_MEMBERS else None,
-        vertical=_vertical(rows) if len(names) <= MOST_MEMBERS else None,
+        vertical=vertical or (_vertical(rows) if len(names) <= MOST_MEMBERS else None),
         now=now,
         expires=soon,
     )
@@ -209,7 +213,7 @@ def _agree(
 
 def _vertical(rows: int) -> Vertical:
     """Everything that vertical models may ask: a simulation protects nobody."""
-    return Vertical(rows=min(rows, MOST_ROWS), passes=10**6, trees=10**6, fits=10**9)
+    return Vertical(MODELS, rows=min(rows, MOST_ROWS), passes=10**6, trees=10**6, fits=10**9, noised=())
 
 
 def _held(names: Sequence[str], sum_terms: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -40,15 +41,23 @@ def job(private: PrivateKey, messages: list[int], seed: bytes, more: bytes) -> J
     return Job(int(private.p), int(private.q), base, lift, messages, seed, more)
 
 
-def encrypt_part(job: Job) -> bytes:
+def powers_of(private: PrivateKey) -> many_powers.Table:
+    """The table of h modulo p^2, which `encrypt_part` looks powers up in. It is as secret as p."""
+    base = int(private.public.h % private.square)
+    return many_powers.made(base, int(private.square), int(private.p).bit_length() + SLACK_BITS)
+
+
+def encrypt_part(job: Job, table: many_powers.Table | None = None) -> bytes:
     """The ciphertexts of one part, each of the bytes of n, little-endian.
+
+    Without a table, in a process that helps the key's holder, one is made and kept there until the next key or the end.
 
     As g^(p - 1) = 1 + p L, g is (1 - p L) times a power of h modulo p^2, and the latter makes no difference to h^r.
     """
     p, q, lift = powers.number(job.p), powers.number(job.q), powers.number(job.lift)
     square = p * p
     back, width = powers.inverse(square, q), (job.p * job.p * job.q).bit_length() // 8
-    table = many_powers.table(job.base, int(square), job.p.bit_length() + SLACK_BITS)
+    table = table or _kept(job.base, int(square), job.p.bit_length() + SLACK_BITS)
     hidden = table.random_powers(len(job.messages), Secret(job.seed))
     size = -(-(job.q.bit_length() + SLACK_BITS) // 8)
     drawn = np.empty(size * len(job.messages), np.uint8)
@@ -60,6 +69,9 @@ def encrypt_part(job: Job) -> bytes:
         root %= q
         found.append(low + (root * root - low) * back % q * square)
     return cells.write(found, width)
+
+
+_kept = lru_cache(maxsize=1)(many_powers.made)
 
 
 def decrypt_all(found: Sequence[Any], private: PrivateKey) -> list[int]:

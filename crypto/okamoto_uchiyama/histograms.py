@@ -17,7 +17,7 @@ import numpy.typing as npt
 from silo.crypto import histograms
 from silo.crypto.errors import DecryptionFailed, ParameterError, refuse_pickle
 from silo.crypto.histograms import Payload, Run, Terms, Values
-from silo.crypto.okamoto_uchiyama import encryption
+from silo.crypto.okamoto_uchiyama import encryption, many_powers
 from silo.crypto.okamoto_uchiyama.keys import PrivateKey, PublicKey
 from silo.crypto.paillier import cells, powers
 from silo.crypto.rng import Rng
@@ -31,6 +31,7 @@ class Owner:
         self._private, self._terms = private, terms
         self._each = terms.bins(private.public.plain_bits)
         self._spoiled = False
+        self._powers: many_powers.Table | None = None
 
     @property
     def public(self) -> bytes:
@@ -53,7 +54,11 @@ class Owner:
             encryption.job(self._private, plain[at : at + share], rng.bytes(32), rng.bytes(32))
             for at in range(0, len(plain), share)
         ]
-        return memoryview(b"".join(run(encryption.encrypt_part, jobs)))
+        if len(jobs) != 1:
+            return memoryview(b"".join(run(encryption.encrypt_part, jobs)))
+        # The table is kept here, and goes with the key: nothing that tells p outlives it.
+        self._powers = self._powers or encryption.powers_of(self._private)
+        return memoryview(encryption.encrypt_part(jobs[0], self._powers))
 
     def decrypt(self, payload: Payload, bins: int) -> Values:
         """The sums, (bins, channels). Raises `ParameterError`, `DecryptionFailed`."""

@@ -41,7 +41,12 @@ class Table(fixed_base.Table):
             yield from found
 
 
+def made(base: int, modulus: int, bits: int) -> Table:
+    """The table of a base for exponents of at least so many bits."""
+    return Table(base, modulus, -(-bits // fixed_base.WINDOW))
+
+
 @lru_cache(maxsize=4)
 def table(base: int, modulus: int, bits: int) -> Table:
-    """The table of a base for exponents of at least so many bits; it is kept, as a key is used many times."""
-    return Table(base, modulus, -(-bits // fixed_base.WINDOW))
+    """The same, kept in this process as long as it runs: for bases and moduli that are no secret."""
+    return made(base, modulus, bits)

@@ -4,12 +4,13 @@ Source: Paillier (EUROCRYPT 1999); keys and short exponents of Damgård, Jurik a
 proof of eprint 2018/1057 (`paillier.proof`). A column costs one bucket product, one power and one decryption.
 
 Adversary: the multiplier cannot read the values (Paillier's assumption, with short exponents). To the owner a reply is
-a uniform unit modulo n^2 whatever the columns are, up to 2^-128: the mask is uniform modulo n, and the product is
-multiplied by rho^n for a uniform rho, which takes no assumption and no trust in the owner's base. As the proof shows
-that gcd(n, phi(n)) = 1, every unit encrypts just one number: replies hide the columns from an owner that lies, too.
-(It can open wrong numbers, and a refusal of these would show it where a product lies.) A multiplier that lies has the
-owner decrypt ciphertexts of its choice, thus sums of the values of its choice, and learns nothing of the key. Both
-compute in variable time.
+a ciphertext of a masked product and nothing more: the mask is 2^64 times larger than the product can be, which hides
+it up to 2^-63, and the ciphertext is multiplied by rho^n for a uniform rho, which takes no assumption and no trust in
+the owner's base. As the proof shows that gcd(n, phi(n)) = 1, every unit encrypts just one number: replies hide the
+columns from an owner that lies, too. (It can open wrong numbers, and a refusal of these would show it where a product
+lies.) A multiplier that lies has the owner decrypt ciphertexts of its choice, thus sums of the values of its choice,
+and learns nothing of the key; the owner opens nothing beyond the masks' range, so that no reply holds many values side
+by side: some hundred bits each. Both compute in variable time.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 from silo.crypto import products as contract
-from silo.crypto.errors import ParameterError, refuse_pickle
+from silo.crypto.errors import DecryptionFailed, ParameterError, refuse_pickle
 from silo.crypto.paillier import keys, powers, products, proof, vector
 from silo.crypto.paillier.keys import SHORT_EXPONENT, PrivateKey, PublicKey
 from silo.crypto.products import TAG_BYTES, Integers, Payload, Reply, Terms
@@ -56,8 +57,8 @@ class PaillierOwner:
 
     @property
     def modulus(self) -> int:
-        """n."""
-        return int(self._private.public.n)
+        """2^64 times what a product can be, and not n: in n a lying multiplier could lay many values side by side."""
+        return _span(self.terms)
 
     def renewed(self, *, rng: Rng) -> PaillierOwner:
         """Itself: whatever it decrypts tells nothing of the key."""
@@ -76,7 +77,7 @@ class PaillierOwner:
     def encrypt(self, values: Integers, *, rng: Rng) -> memoryview:
         """Encrypt (rows,) values. Raises `ParameterError` for others than the terms say."""
         self.terms.require_values(values)
-        n, h_s = self.modulus, int(self._private.public.h_s)
+        n, h_s = int(self._private.public.n), int(self._private.public.h_s)
         messages = [value % n for value in values.tolist()]
         share = _share(len(messages), self._parts)
         jobs = [
@@ -86,13 +87,21 @@ class PaillierOwner:
         return memoryview(self._tags[0] + b"".join(self._run(vector.encrypt_part, jobs)))
 
     def decrypt(self, payload: Payload, columns: int) -> list[int]:
-        """The masked products, one a column, below n. Raises `ParameterError` for bytes that are no reply."""
+        """The masked products, one a column, below the modulus.
+
+        Raises `ParameterError` for bytes that are no reply, `DecryptionFailed` for a number that no honest one holds.
+        """
         body = contract.body(payload, self._tags[1], self.reply_bytes(columns))
         found = vector.read(body, self._private.public, columns)
         vector.require_units(found, self._private.public)
         first, second = self._private.halves()
         pairs = zip(first.decrypt(found), second.decrypt(found), strict=True)
-        return [int(self._private.join(one, other)) for one, other in pairs]
+        found = [int(self._private.join(one, other)) for one, other in pairs]
+        if any(number >= self.modulus for number in found):
+            raise DecryptionFailed(
+                f"a reply holds a number beyond {self.modulus.bit_length()} bits: it is no masked product"
+            )
+        return found
 
     def __repr__(self) -> str:
         return f"PaillierOwner({self.terms.rows} rows, redacted)"
@@ -144,8 +153,8 @@ class PaillierMultiplier:
 
     @property
     def modulus(self) -> int:
-        """n."""
-        return int(self._public.n)
+        """2^64 times what a product can be: see `PaillierOwner.modulus`."""
+        return _span(self.terms)
 
     @property
     def payload_bytes(self) -> int:
@@ -168,7 +177,8 @@ class PaillierMultiplier:
             for at in range(0, self.terms.rows, share)
         ]
         parts = [vector.read(part, public, count) for part in self._run(multiply_part, jobs)]
-        masks = [powers.below(self.modulus, rng=rng) for _ in range(count)]
+        bound = self.terms.bound
+        masks = [bound + powers.below(self.modulus - 2 * bound, rng=rng) for _ in range(count)]
         fresh = powers.powers([vector.unit(public, rng=rng) for _ in range(count)], public.n, public.square)
         found = [
             (1 + mask * public.n)
@@ -185,6 +195,11 @@ class PaillierMultiplier:
 
     def __reduce__(self) -> Any:
         refuse_pickle(self)
+
+
+def _span(terms: Terms) -> int:
+    """A power of two: masks below it hide a product but for 2^-63."""
+    return 1 << terms.bound.bit_length() + 64
 
 
 def _share(rows: int, parts: int) -> int:

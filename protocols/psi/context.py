@@ -10,10 +10,11 @@ from typing import Final
 from silo.crypto import labels
 from silo.crypto.errors import ParameterError
 from silo.crypto.keys import AgreementKey
+from silo.crypto.ristretto import POINT_BYTES
 from silo.protocols.envelope import Bearings
 from silo.protocols.private import Pair
 from silo.protocols.roster import Roster
-from silo.protocols.transit import PIECE
+from silo.protocols.transit import BESIDE, PIECE
 
 PROTOCOL: Final = "psi"
 ROWS: Final = "rows"
@@ -97,8 +98,9 @@ class Context:
 
     @property
     def ahead(self) -> int:
-        """Pieces of one member that may come before they are waited for: two whole lists, and one from each."""
-        return 2 * (self.parameters.most // PIECE + 1) + len(self.roster)
+        """Bytes of one member that may come before their list is waited for: two whole lists, and a piece from each."""
+        pieces = 2 * (self.parameters.most // PIECE + 1) + len(self.roster)
+        return pieces * (PIECE * POINT_BYTES + BESIDE)
 
     def receives(self, name: str) -> bool:
         return name in self.parameters.receivers

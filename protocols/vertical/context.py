@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from silo.crypto import labels
@@ -20,16 +20,18 @@ from silo.protocols.roster import Roster
 PROTOCOL: Final = "vertical"
 LINEAR: Final = "linear"
 BOOSTING: Final = "boosting"
-MODELS: Final = (LINEAR, BOOSTING)
+SPLIT: Final = "split"
+MODELS: Final = (LINEAR, BOOSTING, SPLIT)
 MOST_ROWS: Final = 2**24
 MOST_MEMBERS: Final = 16
-_AHEAD: Final = 64
+_AHEAD: Final = 64 << 20
 
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
     """One model: its kind, who has the labels, the rows, and how many columns each member brings.
 
+    `independent` are those of them that do not follow from the others, where that matters: all, if nothing is said.
     `binding` is a digest of all else that was agreed. Raises `ParameterError`.
     """
 
@@ -38,6 +40,7 @@ class Parameters:
     rows: int
     columns: Mapping[str, int]
     binding: bytes
+    independent: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.model not in MODELS:
@@ -45,11 +48,15 @@ class Parameters:
         if not 1 <= self.rows <= MOST_ROWS or len(self.binding) != 32:
             raise ParameterError(f"a vertical model has 1 to {MOST_ROWS} rows, not {self.rows}")
 
+    def unlike(self, name: str) -> int:
+        """Columns of a member that do not follow from its others."""
+        return min(self.columns[name], self.independent.get(name, self.columns[name]))
+
     def digest(self) -> bytes:
         """What every signature and key of the round binds; 32 bytes."""
         counted: list[bytes | int | str] = []
         for name in sorted(self.columns):
-            counted += [name, self.columns[name]]
+            counted += [name, self.columns[name], self.unlike(name)]
         parts = (PROTOCOL, self.model, self.label, self.rows, self.binding, *counted)
         return hashlib.sha256(labels.bind(labels.TERMS, *parts)).digest()
 
@@ -89,7 +96,7 @@ class Context:
 
     @property
     def ahead(self) -> int:
-        """Pieces of one member that may come before they are waited for."""
+        """Bytes of one member that may come before their list is waited for."""
         return _AHEAD
 
     def pair(self, me: str, peer: str, own: AgreementKey) -> Pair:

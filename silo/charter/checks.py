@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from silo.card import check_name
 from silo.charter.sums import SUMS
-from silo.charter.terms import EVERY_MEMBER, PRIVACY_BITS, TWO_PARTY_WORDS
+from silo.charter.terms import EVERY_MEMBER, NOISED, PRIVACY_BITS, TWO_PARTY_WORDS
 from silo.crypto.ring import FixedPoint, Ring
 from silo.errors import CharterError, Expired, ParameterError
 from silo.privacy.budget import Budget
@@ -167,6 +167,11 @@ def _check_vertical(charter: Charter) -> None:
     _require(
         bool(one.models) and set(one.models) <= set(vertical.MODELS),
         f"vertical.models names what is allowed of {', '.join(vertical.MODELS)}",
+    )
+    _refuse_doubles("word in vertical.noised", one.noised)
+    _require(
+        set(one.noised) <= set(NOISED),
+        f"vertical.noised names directions of split learning that have noise: of {', '.join(NOISED)}",
     )
     _require(
         n <= vertical.MOST_MEMBERS,

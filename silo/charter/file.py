@@ -13,7 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from silo.card import Card
-from silo.charter.terms import Intersection, Privacy, Relay, Signature, SumTerms, Task, Times, Vertical
+from silo.charter.terms import (
+    NOISED,
+    Intersection,
+    Privacy,
+    Relay,
+    Signature,
+    SumTerms,
+    Task,
+    Times,
+    Vertical,
+)
 from silo.errors import CharterError, ParameterError
 
 if TYPE_CHECKING:
@@ -231,9 +241,10 @@ def _intersection(table: _Table) -> Intersection:
 
 
 def _vertical(table: _Table) -> Vertical:
-    models = table.take("models", list)
-    if not all(isinstance(one, str) for one in models):
-        raise CharterError("vertical.models must be a list of words")
+    models, noised = table.take("models", list), table.take("noised", list, list(NOISED))
+    for key, words in (("models", models), ("noised", noised)):
+        if not all(isinstance(one, str) for one in words):
+            raise CharterError(f"vertical.{key} must be a list of words")
     return Vertical(
         tuple(models),
         table.take("label", str),
@@ -241,6 +252,7 @@ def _vertical(table: _Table) -> Vertical:
         table.take("passes", int),
         table.take("trees", int),
         table.take("fits", int),
+        tuple(noised),
     )
 
 
@@ -342,7 +354,11 @@ def render(charter: Charter) -> str:
     if charter.vertical:
         together = charter.vertical
         fields = {name: getattr(together, name) for name in Vertical.__slots__}
-        document["vertical"] = {**fields, "models": list(together.models)}
+        document["vertical"] = {
+            **fields,
+            "models": list(together.models),
+            "noised": list(together.noised),
+        }
     if charter.signatures:
         rows = [{"member": one.member, "signature": one.value.hex()} for one in charter.signatures]
         document["signatures"] = _array(rows)

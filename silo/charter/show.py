@@ -95,7 +95,8 @@ def _vertical(charter: Charter) -> dict[str, Any] | None:
     one = charter.vertical
     if one is None:
         return None
-    learns = [{"who": who, "what": what} for who, what in verticals.leakage(len(charter.members), one.models)]
+    rows = verticals.leakage(len(charter.members), one.models, one.noised)
+    learns = [{"who": who, "what": what} for who, what in rows]
     return {**{name: getattr(one, name) for name in one.__slots__}, "learns": learns}
 
 
@@ -156,6 +157,7 @@ def show(charter: Charter, now: datetime) -> str:
             "",
             f"Vertical models: {', '.join(both.models)}, labels of {bringer}, at most {both.rows:,} rows, "
             f"{both.passes:,} passes, {both.trees:,} trees, {both.fits:,} fits in all",
+            *verticals.words(both.models, both.noised),
         ]
         lines += [f"  {row['who']:<36} {row['what']}" for row in facts["vertical"]["learns"]]
     if charter.privacy:

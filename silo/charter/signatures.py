@@ -70,7 +70,11 @@ def canonical(charter: Charter) -> bytes:
     if charter.vertical:
         vertical = charter.vertical
         fields = {name: getattr(vertical, name) for name in vertical.__slots__}
-        tree["vertical"] = {**fields, "models": sorted(vertical.models)}
+        tree["vertical"] = {
+            **fields,
+            "models": sorted(vertical.models),
+            "noised": sorted(vertical.noised),
+        }
     return json.dumps(
         tree, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False
     ).encode()

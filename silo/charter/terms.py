@@ -14,6 +14,7 @@ from silo.protocols.secagg import graph_plan
 
 TWO_PARTY_WORDS: Final = "with two members each learns the other's input"
 EVERY_MEMBER: Final = "*"
+NOISED: Final = ("gradients", "activations")
 PRIVACY_BITS: Final = 40
 _DRAWS: Final = 1000
 
@@ -60,10 +61,12 @@ class Intersection:
 class Vertical:
     """Which models members may fit together over their columns of the same rows.
 
-    `models` names what is allowed of "linear" and "boosting"; `label` is who may bring labels ("*": anybody). No
-    table has more than `rows` rows; a linear model has at most `passes` passes (and fewer than the hidden columns),
-    boosting at most `trees` trees; each member takes part in `fits` fits under this charter in all, as what they show
-    adds up.
+    `models` names what is allowed of "linear", "boosting" and "split"; `label` is who may bring labels ("*": anybody).
+    No table has more than `rows` rows; a linear model has at most `passes` passes (and fewer than the hidden columns),
+    a split network as many epochs, boosting at most `trees` trees; each member takes part in `fits` fits under this
+    charter in all, as what they show adds up. `noised` are the directions of split learning that leave with
+    differential privacy only: "gradients" (they tell labels) and "activations" (they tell rows). To leave a word out
+    switches that off.
     """
 
     models: tuple[str, ...] = ("linear", "boosting")
@@ -72,6 +75,7 @@ class Vertical:
     passes: int = 20
     trees: int = 500
     fits: int = 10
+    noised: tuple[str, ...] = NOISED
 
 
 @dataclass(frozen=True, slots=True)

@@ -306,7 +306,7 @@ def _vertical(text: str) -> Vertical:
     try:
         models, label, *caps = text.split(":")
         names = ("rows", "passes", "trees", "fits")[: len(caps)]
-        figures = {name: int(cap) for name, cap in zip(names, caps, strict=True)}
+        figures: dict[str, Any] = {name: int(cap) for name, cap in zip(names, caps, strict=True)}
     except ValueError:
         raise CharterError(
             f"--vertical {text!r} is not MODELS:LABEL[:ROWS[:PASSES[:TREES[:FITS]]]], as in linear:bank:100000:12"

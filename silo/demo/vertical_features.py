@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from silo.protocols.vertical.linear.hidden import LEAST
+
 Floats = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 _SAME = 1e-9
@@ -20,18 +22,23 @@ def prepare(model: str, raw: npt.NDArray[Any], train: Mask) -> npt.NDArray[Any]:
 def linear(raw: npt.NDArray[Any], train: Mask) -> Floats:
     """Standardised numbers, and a column of 0 and 1 for each category but the first, by the rows of training.
 
-    What does not vary, and what repeats an earlier column, is left out: it would add nothing, and count as a column.
+    What does not vary, and what repeats an earlier column, is left out: it would add nothing, and count as a column. So
+    is a category of a few rows: a gradient would tell their labels, and a fit refuses it.
     """
     kept: list[Floats] = []
     for place in range(raw.shape[1]):
         for column in _numbers(raw[:, place], train):
             mean, deviation = column[train].mean(), column[train].std()
-            if deviation <= _SAME * max(abs(mean), 1.0):
+            if deviation <= _SAME * max(abs(mean), 1.0) or _rare(column[train]):
                 continue
             scaled = (column - mean) / deviation
             if not any(abs(abs(float(scaled[train] @ one[train])) / train.sum() - 1) < _SAME for one in kept):
                 kept.append(scaled)
     return np.column_stack(kept) if kept else np.zeros((len(raw), 0))
+
+
+def _rare(column: Floats) -> bool:
+    return len(column) - int(np.unique(column, return_counts=True)[1].max()) < LEAST
 
 
 def ordinal(raw: npt.NDArray[Any], train: Mask) -> tuple[Floats, list[int]]:

@@ -12,13 +12,19 @@ if TYPE_CHECKING:
     from silo.vertical.linear import LogisticRegression as LogisticRegression
     from silo.vertical.linear import PoissonRegression as PoissonRegression
     from silo.vertical.models import load as load
+    from silo.vertical.splitting.network import SplitNetwork as SplitNetwork
+    from silo.vertical.splitting.noise import Noise as Noise
+    from silo.vertical.splitting.randomized import RandomizedLabels as RandomizedLabels
 
 _HOMES: Final = {
     "GradientBoosting": "silo.vertical.boosting",
     "GradientBoostingRegressor": "silo.vertical.boosting",
     "LinearRegression": "silo.vertical.linear",
     "LogisticRegression": "silo.vertical.linear",
+    "Noise": "silo.vertical.splitting.noise",
     "PoissonRegression": "silo.vertical.linear",
+    "RandomizedLabels": "silo.vertical.splitting.randomized",
+    "SplitNetwork": "silo.vertical.splitting.network",
     "load": "silo.vertical.models",
 }
 

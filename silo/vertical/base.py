@@ -67,6 +67,10 @@ class VerticalEstimator(BaseEstimator):  # type: ignore[misc]
                 f"this is one part of a joint model of {', '.join(self.members_)}: "
                 "score in a session with them, model.set_params(session=session)"
             )
+        if self.session is not None and others and self.member_ != self.session.me:
+            raise ParameterError(
+                f"this is the part of {self.member_}, and {self.session.me} takes part: load the own part"
+            )
         if self.session is not None and tuple(self.members_) != tuple(self.session.members):
             raise ParameterError(
                 f"this model is of {', '.join(self.members_) or 'one table'}, and the session is among "
@@ -105,7 +109,7 @@ class VerticalEstimator(BaseEstimator):  # type: ignore[misc]
             all(isinstance(text, str) for text in texts)
             and isinstance(members, list)
             and all(isinstance(name, str) for name in members)
-            and isinstance(columns, int)
+            and type(columns) is int
             and (names is None or (isinstance(names, list) and len(names) == columns))
         ):
             raise ParameterError(
@@ -120,8 +124,11 @@ class VerticalEstimator(BaseEstimator):  # type: ignore[misc]
 def column(values: Any, *, rows: int, who: str, what: str = "y") -> npt.NDArray[Any]:
     """One value a row, without gaps. Raises `ParameterError`."""
     if hasattr(values, "to_numpy"):
-        values = values.to_numpy()
-    array = np.asarray(values)
+        try:
+            values = values.to_numpy()
+        except ValueError:  # an Arrow array copies only when it is told to
+            values = values.to_numpy(zero_copy_only=False)
+    array = frames.one_array(values, who=who, what=what)
     if array.ndim == 2 and array.shape[1] == 1:
         import warnings
 
@@ -144,7 +151,7 @@ def column(values: Any, *, rows: int, who: str, what: str = "y") -> npt.NDArray[
         raise ParameterError(
             f"{who}: {what}, row {row}, is NaN or infinity (inf): fill it or drop the row at all members"
         )
-    if array.dtype.kind == "O" and any(one is None or one != one for one in array.tolist()):
+    if array.dtype.kind == "O" and any(map(frames.missing, array.tolist())):
         raise ParameterError(f"{who}: {what} has missing values: drop these rows at all members")
     return array
 

@@ -1,8 +1,8 @@
 """How one member's columns become bins: what boosting sees of them, and what stays with the member.
 
 Numbers are cut at quantiles (or between all values, where they are few); what is at most an edge is in the bin before.
-Categories are numbered by how often they come, and those beyond the last bin share it. What is missing, and a category
-that was not there in training, has a code of its own.
+Categories are numbered by how often they come; those that are rare, and those beyond the last bin, share one. What is
+missing, and a category that was not there in training, has a code of its own.
 """
 
 from __future__ import annotations
@@ -109,11 +109,14 @@ class Binning:
     columns: tuple[Column, ...]
 
     @classmethod
-    def of(cls, frame: Frame, most: int, *, who: str) -> Binning:
-        """Choose at most `most` bins for each column. Raises a `ParameterError` that names the first without use."""
+    def of(cls, frame: Frame, most: int, *, who: str, least: int = 1) -> Binning:
+        """Choose at most `most` bins for each column; a category with a bin of its own has at least `least` rows.
+
+        Raises a `ParameterError` that names the first column without use.
+        """
         return cls(
             tuple(
-                _categorical(name, column, most, who)
+                _categorical(name, column, most, least, who)
                 if column.dtype == object
                 else _numeric(name, column, most, who)
                 for name, column in zip(frame.names, frame.columns, strict=True)
@@ -181,11 +184,13 @@ def _between(lower: Floats, upper: Floats) -> Floats:
     return np.where((lower <= middle) & (middle < upper), middle, lower)
 
 
-def _categorical(name: str, values: npt.NDArray[Any], most: int, who: str) -> Categorical:
+def _categorical(name: str, values: npt.NDArray[Any], most: int, least: int, who: str) -> Categorical:
     counted = Counter(value for value in values if value is not None)
     _require_use(len(counted), sum(counted.values()) < len(values), name, len(values), who)
     ordered = sorted(counted, key=lambda category: (-counted[category], category))
-    cut = len(ordered) if len(ordered) <= most else most - 1
+    cut = sum(counted[category] >= least for category in ordered)
+    if cut > most or (cut == most and cut < len(ordered)):
+        cut = most - 1
     return Categorical(name, tuple(ordered[:cut]), tuple(ordered[cut:]))
 
 

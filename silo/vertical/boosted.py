@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from silo.protocols.vertical.boosting.growing import Grown
 from silo.protocols.vertical.boosting.host import Holding, Part
 from silo.protocols.vertical.boosting.label import Model, Run, Training
 from silo.protocols.vertical.boosting.line import Line
-from silo.protocols.vertical.boosting.parameters import Goss, Terms
+from silo.protocols.vertical.boosting.parameters import CATEGORY_ROWS, MOST_CLASSES, Goss, Terms
 from silo.protocols.vertical.context import BOOSTING
 from silo.vertical import boosted_share, share, trees, workers
 from silo.vertical.base import VerticalEstimator, column
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 _ALONE = "alone"
+_GROUPS = "trees of an iteration"
 _ROW_BYTES = 800
 """Bytes of a row in one tree, the largest ciphertext with room."""
 _BIN_BYTES = 512
@@ -59,6 +60,7 @@ class BoostedTrees(VerticalEstimator):
         gamma: float = 0.0,
         min_child_weight: float = 1.0,
         min_samples_leaf: int = 1,
+        min_category_rows: int = CATEGORY_ROWS,
         subsample: float = 1.0,
         goss: tuple[float, float] | None = None,
         first_tree_alone: bool = False,
@@ -78,6 +80,7 @@ class BoostedTrees(VerticalEstimator):
         self.gamma = gamma
         self.min_child_weight = min_child_weight
         self.min_samples_leaf = min_samples_leaf
+        self.min_category_rows = min_category_rows
         self.subsample = subsample
         self.goss = goss
         self.first_tree_alone = first_tree_alone
@@ -105,7 +108,7 @@ class BoostedTrees(VerticalEstimator):
             )
         terms = self._terms()
         target = None if y is None else self._target(column(y, rows=frame.rows, who=self._who))
-        self.binning_ = Binning.of(frame, terms.bins, who=self._who)
+        self.binning_ = Binning.of(frame, terms.bins, who=self._who, least=terms.least_rows)
         columns = self.binning_.codes(frame, who=self._who)
         far.require_room(columns.shape)
         if self.session is not None:
@@ -137,11 +140,22 @@ class BoostedTrees(VerticalEstimator):
                 "random_state is for a training without others: among members the seed is secret"
             )
         allowed = require(session, BOOSTING, rows=columns.rows, labelled=target is not None)
-        groups = target[1].groups if target else 1
-        if terms.trees * groups > allowed.trees:
-            raise NotAllowed("the trees of a boosted model", allowed.trees, terms.trees * groups)
-        y = None if target is None else target[0]
+        y, said = (None, "") if target is None else (target[0], str(target[1].groups))
         kept = self._kept(session.me, terms, columns, y, members=session.members)
+        groups = target[1].groups if target else 1
+
+        def coming() -> int:
+            """The bytes that will leave. Raises `NotAllowed` for more trees than the charter's."""
+            if terms.trees * groups > allowed.trees:
+                raise NotAllowed("the trees of a boosted model", allowed.trees, terms.trees * groups)
+            return _coming(terms, columns, len(session.members), groups, labelled=target is not None)
+
+        def settle(common: Mapping[str, str]) -> None:
+            """What an iteration is, which only the label party knows before: the caps are held against it."""
+            nonlocal groups
+            groups = _groups(common[_GROUPS])
+            session.check_leaving(coming())
+
         meeting = meet(
             session,
             BOOSTING,
@@ -149,15 +163,20 @@ class BoostedTrees(VerticalEstimator):
             rows=columns.rows,
             columns=len(columns.shape),
             terms=terms.told(),
+            left_open=((_GROUPS, said),),
             aligned=aligned,
-            coming=_coming(terms, columns, len(session.members), groups, labelled=target is not None),
+            coming=coming(),
             reached=kept.trees,
+            check=far.require_columns,
+            settle=settle,
         )
         reached = min(meeting.reached.values())
         line = Line(meeting.context, session.me, session.channel_key, rng=session.rng)
         given: dict[str, Any] = {"rng": session.rng, "work": workers.work(session.threads, columns.rows)}
         if target is None:
-            self._join(meeting, line, self._holding(kept, reached, terms, columns, allowed.trees), given)
+            self._join(
+                meeting, line, self._holding(kept, reached, terms, columns, groups, allowed.trees), given
+            )
         else:
             run = Run.new(rng=session.rng)
             what = self._training(kept, reached, terms, columns, *target, run)
@@ -202,7 +221,9 @@ class BoostedTrees(VerticalEstimator):
 
         return Training(columns, y, objective, terms, run, before, after)
 
-    def _holding(self, kept: Kept, reached: int, terms: Terms, columns: Columns, most: int) -> Holding:
+    def _holding(
+        self, kept: Kept, reached: int, terms: Terms, columns: Columns, groups: int, most: int
+    ) -> Holding:
         before = kept.take(reached, trees.part_read)
         named = kept.named("run")
 
@@ -211,7 +232,7 @@ class BoostedTrees(VerticalEstimator):
                 kept.cut({"run": run}, place)
             kept.add(trees.part_told(splits))
 
-        return Holding(columns, terms, named, before, after, most)
+        return Holding(columns, terms, named, before, after, groups, most)
 
     def _take(self, model: Model | None, part: Part | None) -> None:
         self.model_, self.part_ = model, part
@@ -243,6 +264,7 @@ class BoostedTrees(VerticalEstimator):
             gamma=float(self.gamma),
             min_child_weight=float(self.min_child_weight),
             min_samples_leaf=self._whole("min_samples_leaf"),
+            min_category_rows=self._whole("min_category_rows"),
             bins=self._whole("max_bins"),
             scheme=self.scheme,
             key_bits=self._whole("key_bits"),
@@ -328,6 +350,13 @@ def _coming(terms: Terms, columns: Columns, members: int, groups: int, *, labell
         return grown * (members - 1) * (columns.rows * _ROW_BYTES + routed)
     histograms: int = columns.shape.width * 2**terms.depth * _BIN_BYTES
     return grown * (routed + histograms)
+
+
+def _groups(said: str) -> int:
+    """The trees of an iteration as they were said in the roll call. Raises `ParameterError`."""
+    if not (said.isascii() and said.isdecimal() and len(said) <= 3 and 1 <= int(said) <= MOST_CLASSES):
+        raise ParameterError(f"a boosted model has 1 to {MOST_CLASSES} trees an iteration, not {said[:40]!r}")
+    return int(said)
 
 
 def _finished(role: Role[Any]) -> Any:

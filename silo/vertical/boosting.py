@@ -22,7 +22,9 @@ class GradientBoosting(ClassifierMixin, BoostedTrees):  # type: ignore[misc]
     """Classes by boosted trees, two or more; the loss is that of the log odds.
 
     `n_estimators` trees for each class (one for two classes) of at most `max_depth` levels over `max_bins` bins of each
-    column; `l2`, `gamma` and `min_child_weight` as in XGBoost. A tree sees a fraction `subsample` of rows, or by
+    column; `l2`, `gamma` and `min_child_weight` as in XGBoost. A category of fewer than `min_category_rows` rows (or
+    `min_samples_leaf`) shares a bin with other rare ones, and no split says where so few rows of a category go: with
+    fewer, its owner could read labels off the splits. A tree sees a fraction `subsample` of rows, or by
     `goss=(top, rest)` those with the largest gradients and some others. With `n_iter_no_change` training ends when the
     loss of a `validation_fraction` of rows has not fallen for so long. With `first_tree_alone` the first trees see the
     label party's columns only. `scheme` is "okamoto-uchiyama" or "paillier", with `key_bits` 2048 or 3072. `checkpoint`

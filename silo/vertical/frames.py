@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,8 @@ import numpy.typing as npt
 from silo.errors import ParameterError
 
 Floats = npt.NDArray[np.float64]
+_LARGEST: Final = 1e50
+"""Beyond this a sum of squares comes near the end of what a double holds."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,14 +29,14 @@ class Frame:
 
 def read(table: Any, *, who: str) -> Frame:
     """Take a data frame, or anything that NumPy makes two-dimensional. Raises `ParameterError`, naming the column."""
-    frame = _native(table)
+    frame = _native(table, who)
     if frame is not None:
         names = tuple(str(name) for name in frame.columns)
         columns = [_column(one.to_numpy(), one.name, who) for one in frame.iter_columns()]
         return _checked(Frame(names, tuple(columns), len(frame), named=True), who)
     if hasattr(table, "toarray"):
         raise ParameterError(f"{who}: sparse tables are not taken: pass table.toarray()")
-    array = np.asarray(table)
+    array = one_array(table, who=who, what="the table")
     if array.ndim != 2:
         raise ParameterError(
             f"{who}: a table has two dimensions, rows and columns, and this one has {array.ndim}. "
@@ -61,18 +64,54 @@ def numeric(frame: Frame, *, who: str) -> Floats:
             raise ParameterError(
                 f"{who}: column {name}, row {row}, is {what}: fill it or drop the row at all members"
             )
+        if (np.abs(column) > _LARGEST).any():
+            raise ParameterError(f"{who}: column {name} holds numbers beyond {_LARGEST:g}: scale it")
         out[:, place] = column
     return out
 
 
-def _native(table: Any) -> Any:
+def one_array(values: Any, *, who: str, what: str) -> npt.NDArray[Any]:
+    """Anything as one array, without what a mask hides. Raises `ParameterError` for rows of unlike length."""
+    if isinstance(values, np.ma.MaskedArray) and values.mask.any():
+        shown = np.asarray(values.data).astype(object)
+        shown[values.mask] = None
+        return shown
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise ParameterError(f"{who}: the rows of {what} are not of one length") from None
+
+
+def missing(value: object) -> bool:
+    """Whether a value stands for none: None, NaN, NaT, or pandas's NA, which does not even say that it differs."""
+    if value is None:
+        return True
+    try:
+        return bool(value != value)
+    except TypeError:
+        return True
+    except ValueError:
+        return False
+
+
+def _native(table: Any, who: str) -> Any:
     """The table as narwhals sees it; None where it is no data frame."""
     import narwhals as nw
+    from narwhals.exceptions import DuplicateError
 
     if isinstance(table, np.ndarray | list | tuple):
         return None
-    found = nw.from_native(table, eager_only=True, pass_through=True)
-    return found if isinstance(found, nw.DataFrame) else None
+    try:
+        found = nw.from_native(table, eager_only=True, pass_through=True)
+        if not isinstance(found, nw.DataFrame):
+            return None
+        _require_names([str(name) for name in found.columns], who)
+    except DuplicateError:
+        columns = getattr(table, "columns", ())
+        names = getattr(table, "column_names", columns)
+        _require_names([str(name) for name in names], who)
+        raise ParameterError(f"{who}: two columns have one name: give each a name of its own") from None
+    return found
 
 
 def _column(values: npt.NDArray[Any], name: object, who: str) -> npt.NDArray[Any]:
@@ -81,9 +120,14 @@ def _column(values: npt.NDArray[Any], name: object, who: str) -> npt.NDArray[Any
     if values.dtype.kind not in "OUST":
         raise ParameterError(f"{who}: column {name} holds {values.dtype}, which is neither numbers nor text")
     listed = values.tolist()
-    present = [one for one in listed if one is not None and one == one]
-    if all(isinstance(one, (int, float, np.integer, np.floating)) for one in present):
-        return np.array([np.nan if one is None or one != one else float(one) for one in listed])
+    present = [one for one in listed if not missing(one)]
+    if all(isinstance(one, (int, float, np.integer, np.floating, np.bool_)) for one in present):
+        try:
+            return np.array([np.nan if missing(one) else float(one) for one in listed])
+        except OverflowError:
+            raise ParameterError(
+                f"{who}: column {name} holds a number beyond {_LARGEST:g}: scale it"
+            ) from None
     if not all(isinstance(one, str) for one in present):
         odd = next(one for one in present if not isinstance(one, str))
         raise ParameterError(
@@ -99,7 +143,11 @@ def _checked(frame: Frame, who: str) -> Frame:
         )
     if not frame.rows:
         raise ParameterError(f"{who}: 0 sample(s) where at least 1 is required: the table has no rows")
-    doubles = sorted({name for name in frame.names if frame.names.count(name) > 1})
+    return frame
+
+
+def _require_names(names: list[str], who: str) -> None:
+    counted = Counter(names)
+    doubles = [name for name in counted if counted[name] > 1]
     if doubles:
         raise ParameterError(f"{who}: two columns are called {doubles[0]}: give each a name of its own")
-    return frame

@@ -15,22 +15,19 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 
 from silo.errors import ParameterError
-from silo.protocols.vertical.context import LINEAR
-from silo.protocols.vertical.linear import families, host, label, scoring
+from silo.protocols.vertical.context import LINEAR, Context
+from silo.protocols.vertical.linear import families, hidden, host, label, scoring
 from silo.protocols.vertical.linear.families import Floats
 from silo.protocols.vertical.linear.search import LabelModel, LabelState, Search
 from silo.protocols.vertical.linear.terms import Terms, cap
-from silo.vertical import frames, share
+from silo.vertical import classes, foreseen, frames, share
 from silo.vertical.base import VerticalEstimator, column
-from silo.vertical.meeting import Meeting, meet, order, require
+from silo.vertical.foreseen import fit as _leaving
+from silo.vertical.meeting import meet, order, require
 from silo.vertical.passes import Kept, fingerprint
 
 if TYPE_CHECKING:
     from silo.session import Session
-
-_ROW_BYTES = 64
-"""Bytes of one row in one pass, all messages of a member together, with room: 13 encrypted, 8 as a score."""
-_COLUMN_BYTES = 1 << 18
 
 
 class LinearModel(VerticalEstimator):
@@ -71,11 +68,14 @@ class LinearModel(VerticalEstimator):
         if self.session is None:
             self._alone(x, target, l1, l2)
         else:
-            self._together(self.session, x, target, l1, l2, b"" if ids is None else order(ids, who=self._who))
+            aligned = b"" if ids is None else order(ids, who=self._who, rows=len(x))
+            if target is None:
+                hidden.require_spread(x, frame.names, self._who)
+            self._together(self.session, x, target, l1, l2, aligned)
         return self
 
     def _alone(self, x: Floats, y: Floats | None, l1: float, l2: float) -> None:
-        terms = Terms(self.kind, l2, l1, self.scheme, self.max_iter or 1, self.tol)
+        terms = Terms(self.kind, l2, l1, self.scheme, 1 if self.max_iter is None else self.max_iter, self.tol)
         search = Search(terms, x, np.zeros(0) if y is None else y, self.fit_intercept)
         search.over(LabelState(b""))
         self._remember(None)
@@ -85,56 +85,50 @@ class LinearModel(VerticalEstimator):
         self, session: Session, x: Floats, y: Floats | None, l1: float, l2: float, aligned: bytes
     ) -> None:
         allowed = require(session, LINEAR, rows=len(x), labelled=y is not None)
-        terms = Terms(self.kind, l2, l1, self.scheme, self.max_iter or allowed.passes, self.tol)
+        most = allowed.passes if self.max_iter is None else self.max_iter
+        if most > allowed.passes:
+            raise ParameterError(
+                f"max_iter = {most}, and the charter allows {allowed.passes} passes: ask for fewer, or leave it out"
+            )
+        terms = Terms(self.kind, l2, l1, self.scheme, most, self.tol)
         said = (*terms.said(), ("intercept", str(bool(self.fit_intercept))))
         tables = (x,) if y is None else (x, y)
         kept = Kept(self.checkpoint, session.me, fingerprint(repr((said, session.members)), *tables))
         state: Any = kept.host() if y is None else kept.label()
         before = 0 if state is None else len(state.directions if y is None else state.scores)
+
+        def allow(context: Context) -> None:
+            cap(context, terms.passes)
+            if y is not None:
+                asked = foreseen.requests(terms, context)
+                session.check_leaving(_leaving(terms, len(x), x.shape[1], asked))
+
         meeting = meet(
             session,
             LINEAR,
             labelled=y is not None,
             rows=len(x),
             columns=x.shape[1],
+            independent=hidden.independent(x, centred=self.fit_intercept),
             terms=said,
             aligned=aligned,
-            coming=allowed.passes * (_ROW_BYTES * len(x) + _COLUMN_BYTES * (x.shape[1] + 8)),
+            coming=_leaving(terms, len(x), x.shape[1], len(session.members) - 1),
             reached=before,
+            check=allow,
         )
-        self._require_passes(meeting, terms.passes, allowed.passes)
         if state is not None:
             state.cut(min(meeting.reached.values()))
         self._remember(meeting)
         context, me, own, rng = meeting.context, session.me, session.channel_key, session.rng
         if y is None:
-            role = host.fit(
-                context,
-                me,
-                own,
-                terms,
-                x,
-                centred=self.fit_intercept,
-                rng=rng,
-                state=state,
-                keep=kept.keep_host,
-            )
+            how: dict[str, Any] = {"rng": rng, "state": state, "keep": kept.keep_host}
+            role = host.fit(context, me, own, terms, x, centred=self.fit_intercept, **how)
             self.coef_ = meeting.drive(role)
             self.intercept_, self.n_iter_ = 0.0, 0
         else:
+            how = {"rng": rng, "state": state, "keep": kept.keep_label}
             model = meeting.drive(
-                label.fit(
-                    context,
-                    me,
-                    own,
-                    terms,
-                    x,
-                    y,
-                    intercept=self.fit_intercept,
-                    rng=rng,
-                    state=state,
-                    keep=kept.keep_label,
-                )
+                label.fit(context, me, own, terms, x, y, intercept=self.fit_intercept, **how)
             )
             self._take(model)
             if not model.converged:
@@ -145,13 +139,6 @@ class LinearModel(VerticalEstimator):
                     stacklevel=4,
                 )
         kept.done()
-
-    def _require_passes(self, meeting: Meeting, asked: int, allowed: int) -> None:
-        if asked > allowed:
-            raise ParameterError(
-                f"max_iter = {asked}, and the charter allows {allowed} passes: ask for fewer, or leave it out"
-            )
-        cap(meeting.context, asked)
 
     def _take(self, model: LabelModel) -> None:
         self.coef_, self.intercept_, self.n_iter_ = model.coefficients, model.intercept, model.passes
@@ -174,7 +161,7 @@ class LinearModel(VerticalEstimator):
             rows=frame.rows,
             columns=len(frame.names),
             terms=(("scored by", self.model_id_),),
-            coming=_ROW_BYTES * frame.rows + _COLUMN_BYTES,
+            coming=foreseen.scoring(frame.rows),
             scoring=True,
         )
         role: Any = (scoring.label if leads else scoring.host)(
@@ -194,7 +181,7 @@ class LinearModel(VerticalEstimator):
                 "coefficients": [float(one) for one in np.ravel(self.coef_)],
                 "intercept": float(np.ravel(self.intercept_)[0]),
                 "classes": [str(one) for one in getattr(self, "classes_", ())],
-                "class_type": _kind_of(getattr(self, "classes_", np.zeros(0))),
+                "class_type": classes.kind_of(getattr(self, "classes_", np.zeros(0))),
             },
         )
 
@@ -208,17 +195,10 @@ class LinearModel(VerticalEstimator):
             )
         (intercept,) = share.numbers({"intercept": [found.get("intercept")]}, "intercept")
         self.coef_, self.intercept_, self.n_iter_ = coefficients, intercept, 0
-        classes = share.words(found, "classes")
-        if classes:
-            self.classes_ = np.array(classes).astype(_TYPES.get(str(found.get("class_type")), np.str_))
+        said = share.words(found, "classes")
+        if said:
+            self.classes_ = classes.read(said, str(found.get("class_type")))
             self.coef_, self.intercept_ = self.coef_.reshape(1, -1), np.array([intercept])
-
-
-_TYPES = {"i": np.int64, "f": np.float64, "b": np.bool_, "U": np.str_}
-
-
-def _kind_of(classes: npt.NDArray[Any]) -> str:
-    return classes.dtype.kind if classes.dtype.kind in _TYPES else "U"
 
 
 class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
@@ -261,7 +241,12 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
     def _target(self, y: npt.NDArray[Any]) -> Floats:
         from sklearn.utils.multiclass import check_classification_targets
 
-        check_classification_targets(y)
+        try:
+            check_classification_targets(y)
+        except ValueError as problem:
+            raise ParameterError(
+                f"{self._who}: y holds no classes: {str(problem).partition('.')[0]}"
+            ) from None
         self.classes_ = np.unique(y)
         if len(self.classes_) != 2:
             many = len(self.classes_)

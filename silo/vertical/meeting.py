@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from silo.agreement import Round
 from silo.charter.terms import EVERY_MEMBER
 from silo.crypto import labels
 from silo.driver import Drive
-from silo.errors import NotAllowed
+from silo.errors import NotAllowed, ParameterError
 from silo.protocols import rollcall
 from silo.protocols.errors import TooFewParties, UnlikeTerms
 from silo.protocols.rollcall import Present, Term
 from silo.protocols.step import Role
-from silo.protocols.vertical.context import PROTOCOL, Context, Parameters
+from silo.protocols.vertical.context import PROTOCOL, SPLIT, Context, Parameters
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from silo.charter import Vertical
     from silo.session import Session
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 _LABELS: Final = "labels"
 _COLUMNS: Final = "columns"
+_INDEPENDENT: Final = "independent columns"
 _REACHED: Final = "reached"
-_OWN: Final = (_LABELS, _COLUMNS, _REACHED)
+_OWN: Final = (_LABELS, _COLUMNS, _INDEPENDENT, _REACHED)
 """Terms that each member says for itself."""
+_ROWS: Final = "rows"
+_ORDER: Final = "order of the rows"
 
 
 class Meeting:
@@ -50,56 +54,72 @@ def meet(
     model: str,
     *,
     labelled: bool,
-    rows: int,
+    rows: int | None,
     columns: int,
+    independent: int | None = None,
     terms: Sequence[tuple[str, object]] = (),
+    left_open: Sequence[tuple[str, str]] = (),
     aligned: bytes = b"",
     coming: int = 0,
     reached: int = 0,
     scoring: bool = False,
+    noised: bool = False,
+    check: Callable[[Context], object] = lambda _: None,
+    settle: Callable[[Mapping[str, str]], object] = lambda _: None,
 ) -> Meeting:
     """Call the roll for a fit (or a scoring) of a vertical model, once the charter allows it.
 
-    `terms` (name, value) are what all must say alike, beside the rows; `aligned` is the digest of the identifiers in
+    `terms` (name, value) are what all must say alike, beside the rows; `independent` are the own columns that do not
+    follow from the others: all, if nothing is said. `aligned` is the digest of the identifiers in
     their order, where they are known; `coming` are the bytes that will leave; `reached` is how far this member's
-    checkpoint goes. In a scoring `labelled` says who gets the scores. Raises `NotAllowed`, `QueriesSpent`,
-    `UnlikeTerms`, `TooFewParties`.
+    checkpoint goes. In a scoring `labelled` says who gets the scores. `check` refuses what the columns of all do not
+    allow, before the fit counts. Who has no rows says None, and leaves what is "" in `left_open` to the others:
+    `settle` is told what they agreed on, and may refuse it. `noised`: what leaves is accounted for elsewhere.
+    Raises `NotAllowed`, `QueriesSpent`, `UnlikeTerms`, `TooFewParties`.
     """
     allowed = require(session, model, rows=rows, labelled=labelled)
     session.check_leaving(coming)
-    if session.policy:
+    if session.policy and not noised:
         session.policy.release(f"vertical {model} model")
     said = (
         Term("task", session.task.name),
         Term("model", model),
-        Term("rows", str(rows)),
+        Term(_ROWS, "" if rows is None else str(rows)),
         *(Term(name, str(value)) for name, value in terms),
-        Term("order of the rows", aligned.hex()),
+        *(Term(name, value) for name, value in left_open),
+        Term(_ORDER, aligned.hex()),
         Term(_LABELS, "yes" if labelled else "no"),
         Term(_COLUMNS, str(columns)),
+        Term(_INDEPENDENT, str(columns if independent is None else independent)),
         Term(_REACHED, str(reached)),
     )
     round_ = session.roll_call("score" if scoring else "fit", said)
     missing = [name for name in session.members if name not in round_.presents]
     if missing:
         raise TooFewParties(len(session.members), sorted(round_.presents), "a vertical model", missing)
+    open_names = (_ROWS, *(name for name, _ in left_open))
+    round_ = replace(round_, presents=_filled(round_.presents, open_names))
     rollcall.compare({name: _common(one) for name, one in round_.presents.items()})
-    context = _context(round_, model, rows)
+    (first, one), *_ = round_.presents.items()
+    context = _context(round_, model, _number(one, _ROWS, first))
+    require(session, model, rows=context.parameters.rows, labelled=labelled)
+    settle({name: _value(one, name) for name in open_names})
     if allowed.label not in (EVERY_MEMBER, context.label):
         raise NotAllowed(f"{context.label} brought labels", f"labels of {allowed.label}", context.label)
+    check(context)
     if not scoring:
         session.journal.fit(session.charter.digest, round_.session, round_.number, allowed.fits)
     reaches = {name: _number(one, _REACHED, name) for name, one in round_.presents.items()}
     return Meeting(session, context, reaches)
 
 
-def require(session: Session, model: str, *, rows: int, labelled: bool) -> Vertical:
+def require(session: Session, model: str, *, rows: int | None, labelled: bool) -> Vertical:
     """The charter's terms for vertical models. Raises `NotAllowed`."""
     terms = session.charter.vertical
     if terms is None or model not in terms.models:
         granted = ", ".join(terms.models) if terms else "no vertical models"
         raise NotAllowed(f"a vertical model of the kind {model} was asked for", granted, model)
-    if rows > terms.rows:
+    if rows is not None and rows > terms.rows:
         raise NotAllowed("the rows of a vertical model", terms.rows, rows)
     if labelled and terms.label not in (EVERY_MEMBER, session.me):
         raise NotAllowed(f"{session.me} brought labels", f"labels of {terms.label}", session.me)
@@ -108,16 +128,36 @@ def require(session: Session, model: str, *, rows: int, labelled: bool) -> Verti
 
 def _common(present: Present) -> Present:
     """The presence without what each says for itself."""
-    shared = tuple(term for term in present.terms if term.name not in _OWN)
+    return _with(present, tuple(term for term in present.terms if term.name not in _OWN))
+
+
+def _with(present: Present, terms: tuple[Term, ...]) -> Present:
+    """The presence with other terms."""
     return Present(
         present.tag,
         present.position,
-        shared,
+        terms,
         present.state,
         present.channel,
         present.ledger,
         present.witnesses,
     )
+
+
+def _filled(presents: Mapping[str, Present], names: Sequence[str]) -> dict[str, Present]:
+    """What a member left open, as the others say it; what they do not agree about stays open."""
+    said = {name: {value for one in presents.values() if (value := _value(one, name))} for name in names}
+    order = {_value(one, _ORDER) for one in presents.values() if _value(one, _ROWS)}
+    filled = {}
+    for member, one in presents.items():
+        known = said if _value(one, _ROWS) else {**said, _ORDER: order}
+        filled[member] = _with(one, tuple(_settled(term, known.get(term.name, set())) for term in one.terms))
+    return filled
+
+
+def _settled(term: Term, values: set[str]) -> Term:
+    """A term as the others say it, where it was left open and they do so alike."""
+    return Term(term.name, next(iter(values))) if not term.value and len(values) == 1 else term
 
 
 def _value(present: Present, name: str) -> str:
@@ -141,19 +181,28 @@ def _context(round_: Round, model: str, rows: int) -> Context:
         )
     (label,) = bringers
     columns = {name: _number(one, _COLUMNS, name) for name, one in presents.items()}
+    none = tuple(name for name, count in columns.items() if not count)
+    if none and model != SPLIT:  # a compute partner has none
+        raise UnlikeTerms(f"{', '.join(none)} brings no columns: each member has one at least", none)
     common = _common(next(iter(presents.values())))
     flat: list[bytes | int | str] = [round_.charter.digest, common.tag, common.position, PROTOCOL]
     for term in common.terms:
         flat += [term.name, term.value]
     binding = hashlib.sha256(labels.bind(labels.TERMS, *flat)).digest()
     channels = {name: one.channel for name, one in presents.items()}
-    parameters = Parameters(model, label, rows, columns, binding)
+    unlike = {name: _number(one, _INDEPENDENT, name) for name, one in presents.items()}
+    parameters = Parameters(model, label, rows, columns, binding, unlike)
     return Context(round_.session, round_.number, round_.roster.only(presents), parameters, channels)
 
 
-def order(ids: Any, *, who: str) -> bytes:
-    """Digest of aligned identifiers in their order: 32 bytes that say whether all have the same rows."""
+def order(ids: Any, *, who: str, rows: int | None = None) -> bytes:
+    """Digest of aligned identifiers in their order: 32 bytes that say whether all have the same rows.
+
+    Raises `ParameterError` for other than `rows` of them, or doubles.
+    """
     from silo import identifiers
 
     parts: list[bytes | int | str] = list(identifiers.encode(ids, who))
+    if rows is not None and len(parts) != rows:
+        raise ParameterError(f"{who}: {len(parts)} identifiers and {rows} rows: give one for each row")
     return hashlib.sha256(labels.bind(labels.VERTICAL_ORDER, *parts)).digest()

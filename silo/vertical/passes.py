@@ -11,6 +11,7 @@ import os
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -94,7 +95,8 @@ class Kept:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
             with os.fdopen(descriptor, "wb") as file:
-                np.savez(file, **{_FIT: np.frombuffer(self._fit, np.uint8)}, **arrays)
+                kept: dict[str, Any] = {_FIT: np.frombuffer(self._fit, np.uint8), **arrays}
+                np.savez(file, **kept)
                 file.flush()
                 os.fsync(file.fileno())
             Path(name).replace(self._path)

@@ -17,6 +17,8 @@ from silo.errors import ParameterError
 FORMAT: Final = "silo vertical model"
 VERSION: Final = 1
 _MOST: Final = 1 << 28
+_LARGEST: Final = 1e300
+"""Python's whole numbers know no end, and doubles do."""
 
 Share = dict[str, Any]
 
@@ -67,8 +69,7 @@ def numbers(share: Share, name: str) -> list[float]:
     """A list of finite numbers of a part. Raises `ParameterError`."""
     found = share.get(name)
     if not isinstance(found, list) or not all(
-        isinstance(one, (int, float)) and not isinstance(one, bool) and abs(one) < float("inf")
-        for one in found
+        isinstance(one, (int, float)) and not isinstance(one, bool) and abs(one) < _LARGEST for one in found
     ):
         raise ParameterError(f"the part of a model has no list of numbers called {name}")
     return [float(one) for one in found]

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from silo.protocols.vertical.boosting.ciphers import Work
 
-
 _WORTH_PROCESSES: Final = 20_000
 """Rows below which starting processes takes longer than what they save."""
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from silo import expiry
-from silo.charter import SUMS, Charter, Intersection, Privacy, Relay, SumTerms, Task, Times
+from silo.charter import SUMS, Charter, Intersection, Privacy, Relay, SumTerms, Task, Times, Vertical
 from silo.crypto.rng import SystemRng
 from silo.identity import Identity
 from silo.joining import script_digest
@@ -97,6 +97,7 @@ class Site:
     script: Path | None = PARTY
     """None: a task that allows any work."""
     intersection: Intersection | None = None
+    vertical: Vertical | None = None
     time: Times = field(default_factory=lambda: Times(reconnect=2.0, silence=4.0, work=60.0))
     terms: dict[str, Any] = field(default_factory=dict)
     privacy: list[Privacy] = field(default_factory=list)
@@ -143,6 +144,7 @@ class Site:
             privacy=self.privacy,
             receivers=self.receivers,
             intersection=self.intersection,
+            vertical=self.vertical,
             now=start,
             expires=soon,
         )

@@ -13,6 +13,7 @@ import numpy as np
 from silo.crypto.errors import DecryptionFailed, ParameterError
 from silo.crypto.histograms import MOST_BINS, Owner
 from silo.crypto.rng import Rng
+from silo.protocols.errors import UnlikeTerms
 from silo.protocols.step import Role
 from silo.protocols.transit import Intake, Lot
 from silo.protocols.vertical.boosting.ciphers import Ciphers, Work
@@ -31,6 +32,7 @@ from silo.protocols.vertical.boosting.messages import (
 )
 from silo.protocols.vertical.boosting.routing import Bits, Split, pack, unpack
 from silo.protocols.vertical.boosting.sampling import Rows
+from silo.protocols.vertical.context import Context
 
 PIECE: Final = 1 << 20
 """Bytes of a piece of encrypted sums."""
@@ -52,9 +54,8 @@ class Far:
         if self._line is None:
             return
         line = self._line
-        columns = line.context.parameters.columns
-        room = ROOM + 2 * max(columns.values())
-        hellos = yield from line.exchange(take=dict.fromkeys(self.hosts, Hello), limit=room)
+        columns, limit = line.context.parameters.columns, hello_limit(line.context)
+        hellos = yield from line.exchange(take=dict.fromkeys(self.hosts, Hello), limit=limit)
         for host in self.hosts:
             self.shapes.append(_shape(line, host, hellos[host], columns[host]))
         self._owner = self._ciphers.owner(self._line.rows, rng=self._rng)
@@ -199,6 +200,20 @@ def _shape(line: Line, host: str, hello: Hello, columns: int) -> Shape:
         return shape
     except ParameterError as problem:
         raise line.malformed(problem, host) from None
+
+
+def require_columns(context: Context) -> None:
+    """Raise `UnlikeTerms` for who says that it has more columns than one histogram holds, a value and none in each."""
+    most = MOST_BINS // 2
+    over = tuple(name for name, count in sorted(context.parameters.columns.items()) if not 1 <= count <= most)
+    if over:
+        raise UnlikeTerms(f"{', '.join(over)}: boosting takes 1 to {most} columns of a member", over)
+
+
+def hello_limit(context: Context) -> int:
+    """Bytes of the first letter of who has no labels. Raises `UnlikeTerms`."""
+    require_columns(context)
+    return ROOM + 2 * max(context.parameters.columns.values())
 
 
 def require_room(shape: Shape) -> None:

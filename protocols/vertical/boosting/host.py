@@ -1,13 +1,15 @@
 """A member with columns and no labels in a vertical boosting (paper, adversary, who learns what: see `label`).
 
 It adds up encrypted rows, and tells which rows go left at splits of its own columns. It refuses, and names the
-label party, when it is asked for what an honest one never asks: nodes that are not there, splits that are none,
-parts below the agreed number of rows, more trees than agreed.
+label party, when it is asked for what an honest one never asks: nodes that are not there, both of two siblings,
+splits that are none or that say where a few rows without order go, parts below the agreed number of rows, other
+samples and more trees than agreed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,13 +20,13 @@ from silo.crypto.rng import Rng
 from silo.protocols.errors import InconsistentSets
 from silo.protocols.step import Role
 from silo.protocols.transit import Intake, Lot
-from silo.protocols.vertical.boosting import histogram
+from silo.protocols.vertical.boosting import histogram, sampling
 from silo.protocols.vertical.boosting.ciphers import MOST_WIDTH, Ciphers, Work
 from silo.protocols.vertical.boosting.columns import Codes, Columns
-from silo.protocols.vertical.boosting.far import PIECE, ROOM
+from silo.protocols.vertical.boosting.far import PIECE, ROOM, hello_limit
 from silo.protocols.vertical.boosting.line import Line
 from silo.protocols.vertical.boosting.messages import Chosen, Hello, Level, Sides, Start, Turn
-from silo.protocols.vertical.boosting.parameters import MOST_CLASSES, MOST_TREES, Terms
+from silo.protocols.vertical.boosting.parameters import MOST_TREES, Terms
 from silo.protocols.vertical.boosting.routing import Bits, Split, pack, unpack
 from silo.protocols.vertical.boosting.sampling import Rows
 
@@ -44,6 +46,8 @@ class Holding:
     run: bytes = b""
     before: Sequence[Splits] = ()
     after: Callable[[bytes, int, Splits], None] = lambda run, place, splits: None
+    groups: int = 1
+    """Trees of an iteration, as agreed."""
     most: int = MOST_TREES
     """Trees that may be grown with it in all, classes counted."""
 
@@ -97,12 +101,11 @@ class _Host:
     def _open(self) -> Role[Start]:
         shape = self._what.columns.shape
         hello = Hello(memoryview(bytes(shape.bins)), memoryview(pack(np.array(shape.categorical, bool))))
-        limit = ROOM + 2 * max(self._line.context.parameters.columns.values())
-        yield from self._line.exchange({self._label: hello}, limit=limit)
+        yield from self._line.exchange({self._label: hello}, limit=hello_limit(self._line.context))
         start = yield from self._line.take(self._label, Start, limit=self._limit)
         if not 1 <= start.width <= MOST_WIDTH:
             raise self._refusal(f"says that a ciphertext has {start.width} bytes")
-        if start.trees > len(self._what.before) or not 1 <= start.groups <= MOST_CLASSES:
+        if start.trees > len(self._what.before) or start.groups != self._what.groups:
             raise self._refusal(f"goes on from tree {start.trees} with {start.groups} an iteration")
         if start.trees and start.run != self._what.run:
             raise InconsistentSets(
@@ -111,25 +114,26 @@ class _Host:
                 round=self._line.context.round,
             )
         self._training = self._bits(start.training)
+        with self._naming():
+            sampling.check_held_out(self._training, self._what.terms, start.groups)
         return start
 
     def _adder(self, start: Start) -> Adder:
-        try:
+        with self._naming():
             return self._ciphers.adder(bytes(start.key), self._line.rows)
-        except ParameterError as problem:
-            raise self._line.malformed(problem, self._label) from None
 
     def _sample(self, turn: Turn) -> Rows:
         sample = self._bits(turn.sample)
-        if (sample & ~self._training).any():
-            raise self._refusal("puts rows into a sample that are not trained on")
+        with self._naming():
+            sampling.check(sample, self._training, self._what.terms)
         return np.flatnonzero(sample)
 
     def _bits(self, raw: memoryview) -> Bits:
-        try:
+        with self._naming():
             return unpack(raw, self._line.rows)
-        except ParameterError as problem:
-            raise self._line.malformed(problem, self._label) from None
+
+    def _naming(self) -> AbstractContextManager[None]:
+        return self._line.naming(self._label)
 
     @property
     def _limit(self) -> int:
@@ -198,10 +202,8 @@ class _Tree:
             raise self._refusal(f"sends {len(level.sides)} bit masks of {len(others)} nodes")
         sides = dict(own)
         for node, mask in zip(others, level.sides, strict=True):
-            try:
+            with self._line.naming(self._label):
                 sides[node] = unpack(mask, len(self._nodes[node]))
-            except ParameterError as problem:
-                raise self._line.malformed(problem, self._label) from None
             self._require_enough(node, sides[node])
         if sides:
             self._nodes = [
@@ -210,7 +212,7 @@ class _Tree:
 
     def _answer(self, add: Sequence[int], codes: Codes) -> Role[None]:
         """Send the histograms of the nodes that are asked for: numbers of rows in clear, and encrypted sums."""
-        self._check_nodes(add, "adds up")
+        self._check_add(add)
         if not add:
             return
         columns = self._columns
@@ -238,11 +240,13 @@ class _Tree:
         own: dict[int, Bits] = {}
         self._check_nodes([one.node for one in chosen.own], "divides")
         for one in chosen.own:
-            split = Split(one.column, one.left)
-            try:
-                split.check(self._columns.shape)
-            except ParameterError as problem:
-                raise self._line.malformed(problem, self._label) from None
+            split, shape = Split(one.column, one.left), self._columns.shape
+            inside = self._inside(one.node)
+            with self._line.naming(self._label):
+                split.check(shape)
+                codes = self._columns.codes[split.column][inside]
+                counts = np.bincount(codes, minlength=shape.widths[split.column])
+                split.check_rows(shape, counts, self._terms.least_rows)
             own[one.node] = split.goes_left(self._columns, self._nodes[one.node])
             self._require_enough(one.node, own[one.node])
             self._splits.append(split)
@@ -256,6 +260,22 @@ class _Tree:
             raise self._refusal(
                 f"divides a node so that a side has fewer than {self._terms.min_samples_leaf} rows"
             )
+
+    def _inside(self, node: int) -> Rows:
+        """The rows of a node that are in the sample."""
+        rows = self._nodes[node]
+        return rows[self._place[rows] >= 0]
+
+    def _check_add(self, add: Sequence[int]) -> None:
+        """Of two siblings one at most, and none of nodes that are too small for anybody to divide."""
+        self._check_nodes(add, "adds up")
+        below_root = len(self._nodes) > 1
+        if below_root and len({node // 2 for node in add}) < len(add):
+            raise self._refusal("adds up both of two siblings")
+        for node in add:
+            sizes = [len(self._inside(one)) for one in ({node, node ^ 1} if below_root else {node})]
+            if max(sizes) < 2 * self._terms.min_samples_leaf:
+                raise self._refusal(f"adds up {max(sizes)} rows, which are too few to be divided")
 
     def _check_nodes(self, nodes: Sequence[int], what: str) -> None:
         if len(set(nodes)) != len(nodes) or any(node >= len(self._nodes) for node in nodes):

@@ -13,12 +13,19 @@ number of rows and the sums of g and h, exactly, from which it can work out whic
 few (`min_samples_leaf` bounds nodes, not bins); and which rows of a node go left at a split of that host's. It
 learns no threshold and no category. A host learns which rows are trained on, which are in a tree's sample (see
 `sampling`), and which rows are in each node that is still divided (the instance sets: the leak that SecureBoost's
-authors state, and the reason for their "completely secure" first tree, `Terms.alone`). It learns no gradient,
-label, leaf value or score, and of others' splits only the instance sets.
+authors state, and the reason for their "completely secure" first tree, `Terms.alone`); and of its own splits that
+were taken, which bins go left. Those of a split's side have gradients that are alike: so it learns which of its
+categories, and which sides of its thresholds, go together with the label. `Terms.least_rows` keeps that to categories
+with enough rows, and `Terms.min_samples_leaf` to sides with enough; it is told no gradient, label, leaf value or
+score, and of others' splits only the instance sets.
+
+A host that does not follow the protocol can do more than spoil the model: if it adds up in one bin what it likes, the
+split that is then chosen tells about the labels of those rows.
 
 Deviations: hosts' counts travel beside the encrypted sums, so that both can be held against what the node holds; of
 siblings the smaller one only is added up; a level's nodes travel together; each leaf's value stays with the label
 party. Of the tree's last level a host is told its own splits only.
+The rule for rare categories is not the paper's.
 """
 
 from __future__ import annotations

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TypeVar
 
+from silo.crypto.errors import ParameterError
 from silo.crypto.keys import AgreementKey
 from silo.crypto.rng import Rng
 from silo.protocols import transit
@@ -70,6 +72,14 @@ class Line:
     def malformed(self, problem: object, culprit: str) -> MalformedMessage:
         """The violation of who wrote what cannot be."""
         return MalformedMessage(str(problem), culprits=(culprit,), round=self.context.round)
+
+    @contextmanager
+    def naming(self, culprit: str) -> Iterator[None]:
+        """Whatever cannot be in here was written by `culprit`. Raises `MalformedMessage`."""
+        try:
+            yield
+        except ParameterError as problem:
+            raise self.malformed(problem, culprit) from None
 
     def _next(self) -> int:
         self._stage += 1

@@ -23,6 +23,7 @@ MOST_DEPTH: Final = 10
 MOST_BINS: Final = 255
 """Bins of a column beside that of missing values: a code is one byte."""
 MOST_CLASSES: Final = 256
+CATEGORY_ROWS: Final = 20
 FIXED_BITS: Final = 20
 """A gradient or hessian is a whole number of at most 2^20 in size: see `gradients`."""
 
@@ -47,7 +48,8 @@ class Terms:
 
     `subsample` is the fraction of rows that a tree sees (or `goss`, never both); `alone` first trees are grown by the
     label party on its own columns; training ends after `patience` iterations without a better loss on the `held_out`
-    fraction of rows (0: none are held out, and all trees are grown).
+    fraction of rows (0: none are held out, and all trees are grown). No split chooses where a category, or the missing
+    values of a column, go with fewer than `min_category_rows` rows in a node: see `splits`.
     """
 
     trees: int = 50
@@ -57,6 +59,7 @@ class Terms:
     gamma: float = 0.0
     min_child_weight: float = 1.0
     min_samples_leaf: int = 1
+    min_category_rows: int = CATEGORY_ROWS
     bins: int = 32
     scheme: str = OKAMOTO_UCHIYAMA
     key_bits: int = 3072
@@ -71,6 +74,7 @@ class Terms:
         _whole("depth", self.depth, 1, MOST_DEPTH)
         _whole("bins", self.bins, 2, MOST_BINS)
         _whole("min_samples_leaf", self.min_samples_leaf, 1, 2**31)
+        _whole("min_category_rows", self.min_category_rows, 1, 2**31)
         _whole("alone", self.alone, 0, self.trees)
         _whole("patience", self.patience, 0, MOST_TREES)
         _real("learning_rate", self.learning_rate, above=True)
@@ -89,6 +93,11 @@ class Terms:
                 f"early stopping takes a patience and a fraction of held-out rows below 1, both or neither, not "
                 f"{self.patience} and {self.held_out}"
             )
+
+    @property
+    def least_rows(self) -> int:
+        """Rows of a category, or of a column's missing values, below which no split says where they go."""
+        return max(self.min_samples_leaf, self.min_category_rows)
 
     def told(self) -> tuple[tuple[str, object], ...]:
         """Name and value of each, as the members compare them."""

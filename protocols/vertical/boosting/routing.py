@@ -45,6 +45,23 @@ class Split:
         if not shape.categorical[self.column] and (np.diff(table[:bins].astype(np.int8)) > 0).any():
             raise ParameterError("a split of an ordered column takes bins that do not follow each other")
 
+    def check_rows(self, shape: Shape, counts: npt.NDArray[np.int64], least: int) -> None:
+        """Raise `ParameterError` if this says where fewer than `least` rows of a category, or without a value, go.
+
+        `counts` are the rows at each code of its column; `splits` says why, and divides nothing so.
+        """
+        bins, left = shape.bins[self.column], self.table
+        missing, few = int(counts[bins]), False
+        if shape.categorical[self.column]:
+            right = int(counts.sum()) - int(counts[left[: bins + 1]].sum())
+            few = bool((counts[:bins][left[:bins]] < least).any()) or right < least
+        elif not counts[:bins][~left[:bins]].sum():
+            few = missing < least
+        if few or (left[bins] and 0 < missing < least):
+            raise ParameterError(
+                f"a split says where fewer than {least} rows of a category or without a value go"
+            )
+
     def goes_left(self, columns: Columns, rows: Rows) -> Bits:
         found: Bits = self.table[columns.codes[self.column][rows]]
         return found

@@ -7,23 +7,30 @@ fraction `top` of the rows with the largest gradients, and of the others each wi
 weighted by the inverse. Deviation: the others are drawn one by one, so that their number varies; with several
 classes a row's size is the sum of its gradients' sizes.
 
+The others hold what they are told against what was agreed (`check_held_out`, `check`): which rows a label party
+chooses is its own word, how many are not.
+
 What the others learn: which rows are in a tree's sample. Under GOSS they are more often those with large gradients,
 that is, those that the model still gets wrong: who must not learn it takes `subsample`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from silo.crypto.errors import ParameterError
 from silo.crypto.prg import Keystream
 from silo.crypto.secret import Secret
 from silo.protocols.vertical.boosting.gradients import Table
 from silo.protocols.vertical.boosting.parameters import Terms
 
 Rows = npt.NDArray[np.int64]
+Mask = npt.NDArray[np.bool_]
+"""Whether each row is meant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,33 @@ def drawn(rows: Rows, gradients: Table, terms: Terms, iteration: int, seed: Secr
     kept = large | (words < _bound(rest / (1 - top)))
     weights = np.where(large, 1.0, (1 - top) / rest)
     return Sample(rows[kept], weights[kept])
+
+
+def check_held_out(training: Mask, terms: Terms, groups: int) -> None:
+    """Raise `ParameterError` unless as many rows are held out as was agreed, to one for each class."""
+    held, expected = len(training) - int(training.sum()), terms.held_out * len(training)
+    if abs(held - expected) > (max(groups, 2) if terms.held_out else 0):
+        raise ParameterError(f"it holds out {held} of {len(training)} rows, and {expected:.0f} were agreed")
+
+
+def check(sample: Mask, training: Mask, terms: Terms) -> None:
+    """Raise `ParameterError` for a sample that is not what was agreed.
+
+    Without sampling it is all rows that are trained on. Drawn ones are as many as agreed up to chance: fewer than this
+    bound come with a probability of less than 2^-45 (Chernoff).
+    """
+    if (sample & ~training).any():
+        raise ParameterError("it puts rows into a sample that are not trained on")
+    found, rows = int(sample.sum()), int(training.sum())
+    if terms.goss is None and terms.subsample == 1:
+        if found != rows:
+            raise ParameterError(f"its sample has {found} of {rows} rows, and no sampling was agreed")
+        return
+    certain = round(terms.goss.top * rows) if terms.goss else 0
+    drawn = rows * (terms.goss.rest if terms.goss else terms.subsample) - 1
+    least = certain + max(0, math.floor(drawn - 8 * math.sqrt(max(drawn, 0.0))))
+    if found < least:
+        raise ParameterError(f"its sample has {found} of {rows} rows, and at least {least} were agreed")
 
 
 def _bound(probability: float) -> np.uint64:

@@ -5,9 +5,10 @@ would go left. The label party follows each row down each tree, and adds up the 
 
 Adversary: semi-honest members, and a malicious relay, which learns sizes only. The label party learns the side of
 every row at every split of the hosts, also at those that the row does not reach (more than SecureBoost's own
-inference tells, which asks node by node and tells the hosts each row's path): so it learns, of two rows, how a
-host's columns divide them, and no threshold, category or column. A host learns the number of rows, and nothing of
-others' splits, of paths or of scores.
+inference tells, which asks node by node and tells the hosts each row's path): so it learns, of two rows, how a host's
+columns divide them, and no threshold, category or column. The splits of a column say together which of the bins
+between their thresholds each row is in: a column that is often divided is known to its bin. A host learns the number
+of rows, and nothing of others' splits, of paths or of scores.
 """
 
 from __future__ import annotations

@@ -2,11 +2,17 @@
 
 Gain: Chen and Guestrin 2016, equation 7, twice. Rows with a missing value go to the side where they gain more
 (section 3.4); where a node has none, later ones go to the side with more rows. The categories of a column are
-ordered by their g / (h + l2), and divided like ordered bins (Fisher 1958; as in LightGBM); one that the node does
-not hold goes right.
+ordered by their g / (h + l2), and divided like ordered bins (Fisher 1958; as in LightGBM).
 
-Equal gains: the first column in the order of owners, then the first bin, then missing values to the right. All is
-computed value by value from the same integers, so that it does not depend on whose columns they are.
+Where a category goes, a column's owner is told, and it follows from the gradients: of a single row it is the label.
+So a category with fewer than `Terms.least_rows` rows in the node goes right whatever its gradients are (compare
+LightGBM's min_data_per_group), and so do missing values, if there are any but fewer than that; and no split parts so
+few rows of such alone from all others. `routing.Split.check_rows` is the same rule at who has the column. As what is
+rare goes right, the others are tried in both orders.
+
+Equal gains: the first column in the order of owners (those in the other order are behind all), then the first bin,
+then missing values to the right. All is computed value by value from the same integers, so that it does not depend on
+whose columns they are.
 """
 
 from __future__ import annotations
@@ -46,16 +52,20 @@ class Finder:
     """Looks for splits in histograms of one shape, (codes, 3), under one set of terms."""
 
     def __init__(self, shape: Shape, terms: Terms) -> None:
-        self._shape, self._terms = shape, terms
-        self._bins = np.array(shape.bins)
-        most, count = int(self._bins.max()), len(shape)
-        starts = np.concatenate([[0], np.cumsum(self._bins + 1)[:-1]])
+        self._terms = terms
+        text = np.array(shape.categorical)
+        # Columns of categories come a second time, in the other order.
+        self._column = np.concatenate([np.arange(len(shape)), np.flatnonzero(text)])
+        self._sign = np.where(np.arange(len(self._column)) < len(shape), 1.0, -1.0)
+        self._bins = np.array(shape.bins)[self._column]
+        most, count = int(self._bins.max()), len(self._column)
+        starts = np.concatenate([[0], np.cumsum(shape.widths)[:-1]])[self._column]
         within = np.arange(most)[None, :]
         self._real = within < self._bins[:, None]
         # Where each bin stands in a histogram; the place behind the last is a row of zeros.
         self._places = np.where(self._real, starts[:, None] + within, shape.width)
         self._missing = starts + self._bins
-        self._categorical = np.array(shape.categorical)
+        self._categorical = text[self._column]
         self._order = np.broadcast_to(within, (count, most))
 
     def best(self, hist: Words, steps: tuple[float, float]) -> Found | None:
@@ -69,7 +79,7 @@ class Finder:
         # Left sides with missing values to the right, and to the left.
         left = np.stack([right, right + missing[:, None, :]], axis=2)
         gains = self._gains(left, whole[:, :, None, :] - left, whole[0, 0], steps)
-        gains[~self._real] = -np.inf
+        gains[self._of_few(bins[..., 2], missing[:, 2])] = -np.inf
         best = int(np.argmax(gains))
         column, place, side = np.unravel_index(best, gains.shape)
         gain = float(gains[column, place, side])
@@ -81,7 +91,7 @@ class Finder:
         sums = left[column, place, side]
         none = not missing[column, 2]
         table[count] = bool(side) or bool(none and 2 * sums[2] >= whole[column, 0, 2])
-        return Found(Split.of(int(column), table), sums, gain)
+        return Found(Split.of(int(self._column[column]), table), sums, gain)
 
     def _ordered(self, bins: Words, steps: tuple[float, float]) -> tuple[npt.NDArray[Any], Words]:
         """The order of each column's bins, and the bins in it."""
@@ -93,10 +103,19 @@ class Finder:
             ratio = np.full(len(g), np.inf)
             # Not below zero only: without l2 a hessian that was rounded to nothing divides by nothing.
             weight = h * steps[1] + self._terms.l2
-            np.divide(g * steps[0], weight, out=ratio, where=(n > 0) & (weight > 0))
-            # Categories without rows come last, so that the first of equal gains leaves them on the right.
-            order[column] = np.lexsort((ratio, n == 0))
+            np.divide(g * steps[0] * self._sign[column], weight, out=ratio, where=(n > 0) & (weight > 0))
+            # Rare categories come last, where no split ends.
+            order[column] = np.lexsort((ratio, n < self._terms.least_rows))
         return order, np.take_along_axis(bins, order[:, :, None], axis=1)
+
+    def _of_few(self, rows: npt.NDArray[np.int64], missing: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """(columns, bins in their order, sides): what is no split at all, or says where few rows without order go."""
+        least, text = self._terms.least_rows, self._categorical[:, None]
+        rest = rows.sum(axis=1, keepdims=True) - np.cumsum(rows, axis=1)
+        few = missing[:, None] < least
+        never = ~self._real | (text & (rows < least))
+        alone = np.where(text, rest + missing[:, None] < least, (rest == 0) & few)
+        return np.stack([never | alone, never | few | (text & (rest < least))], axis=2)
 
     def _gains(
         self, left: Words, right: Words, whole: Words, steps: tuple[float, float]

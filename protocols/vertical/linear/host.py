@@ -16,13 +16,17 @@ from silo.protocols.errors import MalformedMessage, UnexpectedMessage
 from silo.protocols.step import Role
 from silo.protocols.transit import Intake, carry, entries, letters, whole
 from silo.protocols.vertical.context import Context
-from silo.protocols.vertical.linear import solver, words
+from silo.protocols.vertical.linear import hidden, solver, words
 from silo.protocols.vertical.linear.families import Floats
 from silo.protocols.vertical.linear.messages import Pass
 from silo.protocols.vertical.linear.terms import COLUMN_BITS, Terms, cap, multiplier, product_terms
 
 PIECE_BYTES = 1 << 20
 _MOST_KEY_BYTES = 1 << 17
+_LEAST_SQUARES = "linear"
+_STILL = 1e-12
+_LARGEST = 2.0**64
+"""No honest weight or curvature comes near it, and beyond it a host's own numbers would overflow."""
 
 
 @dataclass(eq=False, repr=False)
@@ -57,11 +61,12 @@ def fit(
     x is (rows, columns). `centred`: the model has an intercept, so that residuals sum to zero. Raises
     `ProtocolViolation`, `ProtocolAborted`.
     """
+    hidden.require_spread(x, [f"x{place}" for place in range(x.shape[1])], me)
     state = state or HostState()
     columns = _Columns(x, centred)
     label, most = context.label, cap(context, terms.passes)
     plan = product_terms(context.parameters.rows)
-    key = Intake(1, _MOST_KEY_BYTES, least=1)
+    key = Intake(1, _MOST_KEY_BYTES * (1 + x.shape[1] // 16), least=1)
     yield from carry(context, me, own, 0, send={}, take={label: key}, rng=rng, each=PIECE_BYTES)
     try:
         products = multiplier(terms.scheme, key.joined(), columns.steps, plan)
@@ -78,13 +83,14 @@ def fit(
             return weights
         found = yield from _product(context, me, own, stage, products, key.count, rng)
         gradient = columns.gradient(found, said.point) - terms.l2 * weights
-        direction = _direction(context, terms, columns.second * said.curvature, gradient, weights, state)
+        unit = _unit(terms, said.point, plan.value_bits)
+        hessian = columns.second * (said.curvature if said.curvature > 1 / _LARGEST else 0.0)
+        direction = _direction(context, terms, hessian, gradient, weights, state, unit)
         numbers = [columns.x @ direction, _inner(state, direction), _norms(terms, weights, direction)]
         shown = words.encode(np.concatenate(numbers), f"{me}: the scores of its columns")
         state.directions.append(direction)
-        hidden = masks.hide(shown)
-        lot = entries(hidden, words.WORD_BYTES)
-        yield from carry(context, me, own, stage + 4, send={label: lot}, take={}, rng=rng)
+        lot = entries(masks.hide(shown), words.WORD_BYTES)
+        yield from carry(context, me, own, stage + 4, send={label: lot}, take={}, rng=rng, each=words.PIECE)
         done, stage = done + 1, stage + 5
         keep(state)
         watch(done, most)
@@ -101,7 +107,8 @@ def _check(context: Context, said: Pass, done: int, most: int) -> None:
             expected=most,
             found=done + 1,
         )
-    if len(said.coefficients) != done or not np.isfinite([*said.coefficients, said.curvature]).all():
+    numbers = np.abs([*said.coefficients, said.curvature])
+    if len(said.coefficients) != done or not (numbers <= _LARGEST).all():
         raise MalformedMessage(
             "its weights do not fit the directions so far",
             culprits=(label,),
@@ -164,6 +171,9 @@ class _Columns:
         middle = x.mean(axis=0) if centred else np.zeros(x.shape[1])
         apart = x - middle
         largest = np.abs(apart).max(axis=0)
+        # A column that stands still differs from its mean by what rounding left.
+        still = largest <= _STILL * np.abs(x).max(axis=0)
+        apart[:, still], largest[still] = 0.0, 0.0
         self._step = np.where(largest > 0, largest, 1.0) / ((1 << COLUMN_BITS) - 1)
         self.steps = np.rint(apart / self._step).astype(np.int64)
         self.second = apart.T @ apart
@@ -175,19 +185,36 @@ class _Columns:
 
 
 def _direction(
-    context: Context, terms: Terms, curvature: Floats, gradient: Floats, weights: Floats, state: HostState
+    context: Context,
+    terms: Terms,
+    curvature: Floats,
+    gradient: Floats,
+    weights: Floats,
+    state: HostState,
+    unit: float,
 ) -> Floats:
-    """Where the host goes: Newton's step by its own columns, or the proximal one with l1."""
+    """Where the host goes: Newton's step by its own columns, or the proximal one with l1; `unit` is its length 1."""
     hessian = curvature + terms.l2 * np.eye(len(gradient))
     step = solver.proximal_step(hessian, -gradient, weights, terms.l1)
-    if terms.l1 or len(context.hosts) > 1:
+    if terms.l1 and len(context.hosts) == 1 and np.count_nonzero(step) == 1:
+        raise ParameterError(
+            "l1 leaves one column of this member, and its scores would show it whole: take a smaller l1, or no l1"
+        )
+    if terms.l1:
         return step
+    if len(context.hosts) > 1:
+        return step / unit
     # Alone, it shows directions of length 1 that are orthogonal: their inner products then say nothing.
     for _ in range(2):
         for before in state.directions:
             step = step - before * float(before @ step)
     length = float(np.linalg.norm(step))
     return step / length if length > 0 else step
+
+
+def _unit(terms: Terms, point: int, bits: int) -> float:
+    """Steps of least squares grow with the labels. All hosts know how large the residuals are, and count in them."""
+    return 2.0 ** (bits - point) if terms.family == _LEAST_SQUARES else 1.0
 
 
 def _inner(state: HostState, direction: Floats) -> Floats:

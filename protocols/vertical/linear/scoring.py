@@ -20,7 +20,7 @@ def label(context: Context, me: str, own: AgreementKey, scores: Floats, *, rng: 
     """The label party: `scores` are those of its own columns and the intercept; returns those of all."""
     rows = context.parameters.rows
     into = {host: Intake(words.WORD_BYTES, rows, least=rows) for host in context.hosts}
-    yield from carry(context, me, own, 0, send={}, take=into, rng=rng)
+    yield from carry(context, me, own, 0, send={}, take=into, rng=rng, each=words.PIECE)
     total = np.zeros(rows, np.uint64)
     for one in into.values():
         total += words.read(one.joined())
@@ -33,4 +33,4 @@ def host(context: Context, me: str, own: AgreementKey, scores: Floats, *, rng: R
     shown = words.encode(scores, f"{me}: the scores of its columns")
     hidden = words.Masks(context, me, own).hide(shown)
     lot = entries(hidden, words.WORD_BYTES)
-    yield from carry(context, me, own, 0, send={context.label: lot}, take={}, rng=rng)
+    yield from carry(context, me, own, 0, send={context.label: lot}, take={}, rng=rng, each=words.PIECE)

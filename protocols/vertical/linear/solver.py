@@ -72,8 +72,10 @@ def minimise(problem: Problem, start: Floats, tol: float = 1e-10) -> Floats:
 
 
 def _newton(hessian: Floats, gradient: Floats) -> Floats:
-    # Directions that say nothing new make it singular: the least step is taken.
-    scale = np.sqrt(np.maximum(np.diag(hessian), 1e-300))
+    # Directions that say nothing new make it singular: the least step is taken. One that says nothing at all keeps its
+    # scale: under a tiny one, what is left of rounding would be a step without end.
+    diagonal = np.diag(hessian)
+    scale = np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     solved = np.linalg.lstsq(hessian / np.outer(scale, scale), gradient / scale, rcond=1e-13)[0]
     return np.asarray(-solved / scale)
 

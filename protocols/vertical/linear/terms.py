@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,12 +13,15 @@ from silo.crypto.rng import Rng
 from silo.protocols.vertical.context import Context
 from silo.protocols.vertical.linear import families
 from silo.protocols.vertical.linear.families import Family
+from silo.protocols.vertical.linear.messages import MOST_PASSES
 
 LATTICE: Final = "lattice"
 PAILLIER: Final = "paillier"
 SCHEMES: Final = (LATTICE, PAILLIER)
 COLUMN_BITS: Final = 11
 _PRODUCT_BITS: Final = 34
+_TOTAL_BITS: Final = 39
+"""Beyond a million rows it is the sum over all of them that has to fit; rounding by chance evens out over so many."""
 _CHUNK_BITS: Final = 15
 _MOST_VALUE_BITS: Final = 14
 
@@ -63,32 +67,41 @@ def cap(context: Context, passes: int) -> int:
     The other way round, a host sees one number a pass for each of its columns, of as many unknown residuals as there
     are rows: in all at most as many numbers as rows. Raises `ParameterError` where not even one pass is left.
     """
-    hidden = sum(context.parameters.columns[name] for name in context.hosts)
+    for name in context.hosts:
+        if not 1 <= context.parameters.columns[name] <= products.MAX_COLUMNS:
+            raise ParameterError(
+                f"{name} brings {context.parameters.columns[name]} columns, and a linear model takes 1 to "
+                f"{products.MAX_COLUMNS} of a member without labels"
+            )
+    hidden = sum(context.parameters.unlike(name) for name in context.hosts)
     widest = max(context.parameters.columns[name] for name in context.hosts)
-    most = min(passes, hidden - 1, context.parameters.rows // max(widest, 1))
+    most = min(passes, hidden - 1, context.parameters.rows // max(widest, 1), MOST_PASSES)
     if most < 1:
         raise ParameterError(
-            f"{context.parameters.rows} rows with {hidden} columns beside those of {context.label} allow no pass: "
-            "the others bring at least 2 columns together, and nobody has more columns than rows"
+            f"{context.parameters.rows} rows with {hidden} independent columns beside {context.label}'s allow no pass: "
+            "the others bring at least 2 independent columns together, and nobody has more columns than rows"
         )
     return most
 
 
 def product_terms(rows: int) -> products.Terms:
     """Magnitudes of residuals and columns: as exact as the lattice's modulus allows for so many rows."""
-    room = _PRODUCT_BITS - COLUMN_BITS - min(max(rows - 1, 1).bit_length(), _CHUNK_BITS)
+    spread = max(rows - 1, 1).bit_length()
+    room = min(_PRODUCT_BITS - min(spread, _CHUNK_BITS), _TOTAL_BITS - spread) - COLUMN_BITS
     return products.Terms(rows, min(room, _MOST_VALUE_BITS), COLUMN_BITS)
 
 
-def owner(scheme: str, terms: products.Terms, *, rng: Rng) -> products.Owner:
-    """A fresh key of the label party."""
+def owners(
+    scheme: str, terms: products.Terms, columns: Mapping[str, int], *, rng: Rng
+) -> dict[str, products.Owner]:
+    """Keys of the label party towards each host with so many columns: of the lattice its own, of Paillier one."""
     if scheme == LATTICE:
-        from silo.crypto.lattice.products import LatticeOwner
+        from silo.crypto.lattice.grouped import GroupedOwner
 
-        return LatticeOwner.generate(terms, rng=rng)
+        return {host: GroupedOwner.generate(terms, count, rng=rng) for host, count in columns.items()}
     from silo.crypto.paillier.inner import PaillierOwner
 
-    return PaillierOwner.generate(terms, rng=rng)
+    return dict.fromkeys(columns, PaillierOwner.generate(terms, rng=rng))
 
 
 def multiplier(
@@ -96,9 +109,9 @@ def multiplier(
 ) -> products.Multiplier:
     """A host's columns, made ready for products under this key. Raises `ParameterError`."""
     if scheme == LATTICE:
-        from silo.crypto.lattice.products import LatticeMultiplier
+        from silo.crypto.lattice.grouped import GroupedMultiplier
 
-        return LatticeMultiplier(public, columns, terms)
+        return GroupedMultiplier(public, columns, terms)
     from silo.crypto.paillier.inner import PaillierMultiplier
 
     return PaillierMultiplier(public, columns, terms)

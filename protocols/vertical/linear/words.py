@@ -6,7 +6,7 @@ earlier name adds it, the later takes it away. With one host there is nobody to 
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from silo.protocols.vertical.context import Context
 
 POINT: Final = 36
 WORD_BYTES: Final = 8
+PIECE: Final = 1 << 17
+"""Words of a piece, a MiB: of 2^24 rows there are 128, and who is fast is not far ahead of who is slow."""
 LARGEST: Final = 2.0**22
 """No number is beyond this: sums over 16 hosts stay below 2^26, and the ring ends at 2^27."""
 
@@ -32,7 +34,8 @@ def encode(numbers: Floats, what: str) -> Words:
     """Numbers as words. Raises `ParameterError` for one that is not finite, or too large."""
     if not (np.abs(numbers) <= LARGEST).all():
         raise ParameterError(
-            f"{what} would be beyond {LARGEST:.0f}: scale the columns, for example to a mean of 0 and a deviation of 1"
+            f"{what} would be beyond {LARGEST:.0f}: scale the columns, for example to a mean of 0 and a deviation of "
+            "1, and in a regression the labels"
         )
     found: Words = np.rint(numbers * 2.0**POINT).astype(np.int64).view(np.uint64)
     return found
@@ -50,13 +53,18 @@ def read(raw: bytes) -> Words:
 
 
 class Masks:
-    """One host's masks against the other hosts, read in order through all passes of a round."""
+    """One host's masks against the other hosts, read in order through all passes of a round.
 
-    __slots__ = ("_minus", "_plus", "_used")
+    `dtype` is that of the words, one and the same through the round.
+    """
 
-    def __init__(self, context: Context, me: str, own: AgreementKey) -> None:
+    __slots__ = ("_dtype", "_minus", "_plus", "_used")
+
+    def __init__(
+        self, context: Context, me: str, own: AgreementKey, dtype: npt.DTypeLike = np.uint64
+    ) -> None:
         where = context.bearings
-        self._used = 0
+        self._dtype, self._used = np.dtype(dtype), 0
         self._plus: list[Secret] = []
         self._minus: list[Secret] = []
         for peer in context.hosts:
@@ -74,10 +82,10 @@ class Masks:
                 ) from None
             (self._plus if me == first else self._minus).append(seed)
 
-    def hide(self, words: Words) -> bytes:
+    def hide(self, words: npt.NDArray[Any]) -> bytes:
         """The words under the next of the masks; no mask is used twice."""
         masked = words.copy()
-        MaskStream(self._plus, self._minus, dtype=np.uint64, start=self._used).add_to(masked)
+        MaskStream(self._plus, self._minus, dtype=self._dtype, start=self._used).add_to(masked)
         self._used += len(masked)
         return masked.tobytes()
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from silo.crypto.errors import ParameterError
-from silo.crypto.paillier import keys, subgroup
+from silo.crypto.errors import DecryptionFailed, ParameterError
+from silo.crypto.paillier import keys, powers, subgroup, vector
 from silo.crypto.paillier.inner import PaillierMultiplier, PaillierOwner
 from silo.crypto.products import TAG_BYTES, Integers, Terms
 from silo.crypto.rng import InsecureSeededRng
@@ -71,12 +71,24 @@ def test_non_units_are_refused() -> None:
     owner, multiplier, payload = small()
     reply = bytes(multiplier.products(payload, rng=RNG).payload)
     size = KEY.public.ciphertext_bytes
-    for number in (0, int(KEY.p), owner.modulus, owner.modulus**2):
+    for number in (0, int(KEY.p), int(KEY.public.n), int(KEY.public.square)):
         bad = number.to_bytes(size, "little")
         with pytest.raises(ParameterError, match=r"not a unit|between 0 and n\^2"):
             multiplier.products(payload[:-size] + bad, rng=RNG)
         with pytest.raises(ParameterError, match=r"not a unit|between 0 and n\^2"):
             owner.decrypt(reply[:-size] + bad, 2)
+
+
+def test_a_number_that_no_masked_product_holds_is_not_opened() -> None:
+    """Many values side by side in one plaintext would be opened all at once."""
+    owner, multiplier, payload = small()
+    size, n = KEY.public.ciphertext_bytes, int(KEY.public.n)
+    assert owner.modulus < 1 << 110 < n
+    rows = vector.read(payload[TAG_BYTES:], KEY.public, SMALL.rows)
+    packed = powers.product((pow(row, 1 << 30 * at, n * n) for at, row in enumerate(rows)), n * n)
+    reply = bytes(multiplier.products(payload, rng=RNG).payload)
+    with pytest.raises(DecryptionFailed, match="no masked product"):
+        owner.decrypt(reply[:-size] + int(packed).to_bytes(size, "little"), 2)
 
 
 def test_a_key_of_a_small_subgroup_is_refused() -> None:

@@ -218,7 +218,14 @@ class Circle:
             self.kept[name] += [()] * (place - len(self.kept[name]))
             self.kept[name].append(splits)
 
-        holding = Holding(columns, self.agreed, self.run_.name if before else b"", before, after)
+        holding = Holding(
+            columns,
+            self.agreed,
+            self.run_.name if before else b"",
+            before,
+            after,
+            self.table.objective.groups,
+        )
         return host.host(self.line(name), holding, self.ciphers, rng=rng)
 
     def run(self) -> Circle:

@@ -40,11 +40,14 @@ class Table:
     rows: int
     roles: Callable[[Context, str, AgreementKey, InsecureSeededRng], Any]
     label: str = "bank"
+    independent: Mapping[str, int] = field(default_factory=dict)
     model: str = LINEAR
     hand: Hand = lambda sender, recipient, piece: None
     seed: int = 1
     round: int = 1
     said: list[tuple[str, str, Piece]] = field(default_factory=list)
+    frames: list[tuple[str, str, Private]] = field(default_factory=list)
+    """What the relay sees of the same."""
     found: dict[str, Any] = field(default_factory=dict)
     errors: dict[str, SiloError] = field(default_factory=dict)
 
@@ -53,7 +56,9 @@ class Table:
         self.rngs = {name: InsecureSeededRng(100 * self.seed + at) for at, name in enumerate(self.names)}
         self.channels = {name: AgreementKey.generate(rng=self.rngs[name]) for name in self.names}
         keys = {name: SigningKey.generate(rng=self.rngs[name]).public for name in self.names}
-        parameters = Parameters(self.model, self.label, self.rows, dict(self.columns), bytes(32))
+        parameters = Parameters(
+            self.model, self.label, self.rows, dict(self.columns), bytes(32), self.independent
+        )
         public = {name: channel.public for name, channel in self.channels.items()}
         self.context = Context(bytes(32), self.round, Roster.of(keys), parameters, public)
 
@@ -100,6 +105,7 @@ class Table:
             del roles[name]
 
     def _travel(self, sender: str, recipient: str, message: Private) -> Private:
+        self.frames.append((sender, recipient, message))
         inner = self.context.pair(recipient, sender, self.channels[recipient])
         piece = codec.decode(Piece, inner.unseal(message), sender=sender, round=self.round)
         self.said.append((sender, recipient, piece))

@@ -51,6 +51,7 @@ def terms(draw: st.DrawFn) -> Terms:
         gamma=draw(st.sampled_from([0.0, 0.5])),
         min_child_weight=draw(st.sampled_from([0.0, 1.0])),
         min_samples_leaf=draw(st.integers(1, 4)),
+        min_category_rows=draw(st.sampled_from([1, 5, 20])),
         subsample=1.0 if goss else draw(st.sampled_from([1.0, 0.7])),
         goss=goss,
         alone=draw(st.integers(0, 1)),
@@ -224,6 +225,17 @@ def test_held_out_rows_have_the_same_share_of_each_class() -> None:
     assert np.bincount(classes[found], minlength=3).tolist() == [25, 10, 0]
 
 
+def tells_of_few(left: np.ndarray, codes: np.ndarray, bins: int, categorical: bool, few: int) -> bool:
+    """Whether it shows from a split where fewer than so many rows of a category, or without a value, go."""
+    rows = np.bincount(codes, minlength=bins + 1)
+    goes = [bool(left[codes == code].any()) for code in range(bins + 1)]
+    loose = [*(range(bins) if categorical else ()), bins]
+    if any(goes[code] and rows[code] < few for code in loose):
+        return True
+    right = {code for code in range(bins + 1) if rows[code] and not goes[code]}
+    return bool(right <= set(loose) and sum(rows[code] for code in right) < few)
+
+
 def brute_force(data: Table, agreed: Terms) -> float:
     """The best gain of a first split: all bins in order, all sets of categories, missing values on both sides."""
     y, columns = data.y, data.pooled()
@@ -246,17 +258,18 @@ def brute_force(data: Table, agreed: Terms) -> float:
         for chosen in sets:
             for missing in ({bins}, set()):
                 left = np.isin(codes, list(chosen | missing))
-                if min(left.sum(), (~left).sum()) >= agreed.min_samples_leaf:
+                enough = min(left.sum(), (~left).sum()) >= agreed.min_samples_leaf
+                if enough and not tells_of_few(left, codes, bins, categorical, agreed.least_rows):
                     best = max(best, score(left) + score(~left) - score(every))
     return best
 
 
 @settings(max_examples=25)
-@given(seed=st.integers(0, 2**16), leaf=st.integers(1, 5))
-def test_the_split_is_the_best_there_is(seed: int, leaf: int) -> None:
+@given(seed=st.integers(0, 2**16), leaf=st.integers(1, 5), few=st.sampled_from([1, 6, 9, 12]))
+def test_the_split_is_the_best_there_is(seed: int, leaf: int, few: int) -> None:
     """With equal weights ordering categories by g / h finds the best of all sets (Fisher 1958)."""
     data = table({LABEL: [(4, False), (5, True)], "telecom": [(6, True), (3, False)]}, 50, seed, Logistic())
-    agreed = Terms(trees=1, depth=1, l2=0.0, min_child_weight=0, min_samples_leaf=leaf)
+    agreed = Terms(trees=1, depth=1, l2=0.0, min_child_weight=0, min_samples_leaf=leaf, min_category_rows=few)
     base = np.tile(Logistic().base(data.y), (50, 1))
     g, h = Logistic().derivatives(data.y, base)
     fixed = fix(g[:, 0], h[:, 0])
@@ -274,9 +287,31 @@ def test_a_category_that_the_node_does_not_hold_goes_right() -> None:
     shape = Shape((5,), (True,))
     hist = np.zeros((6, 3), np.int64)
     hist[1], hist[3], hist[5] = (-90, 50, 5), (-80, 50, 5), (100, 50, 5)
-    found = splits.Finder(shape, Terms(min_child_weight=0, l2=0.0)).best(hist, (1.0, 1.0))
+    agreed = Terms(min_child_weight=0, l2=0.0, min_category_rows=5)
+    found = splits.Finder(shape, agreed).best(hist, (1.0, 1.0))
     assert found is not None
     assert found.split.table[:6].tolist() == [False, True, False, True, False, False]
+
+
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_a_rare_category_and_few_missing_values_go_right_whatever_their_gradients(sign: int) -> None:
+    shape = Shape((4,), (True,))
+    for rare, missing in ((-90, 90), (90, -90), (90, 90), (-90, -90)):
+        hist = np.array([[400, 90, 50], [rare, 3, 19], [-400, 90, 50], [300, 90, 20], [missing, 3, 19]])
+        hist[:, 0] *= sign
+        found = splits.Finder(shape, Terms()).best(hist, (1.0, 1.0))
+        assert found is not None
+        table = found.split.table[:5].tolist()
+        assert table in ([False, False, True, False, False], [True, False, False, True, False])
+        found.split.check_rows(shape, hist[:, 2], 20)
+
+
+def test_few_rows_without_order_are_not_parted_from_all_others() -> None:
+    for shape, rows in ((Shape((2,), (True,)), [60, 19, 0]), (Shape((1,), (False,)), [60, 19])):
+        hist = np.array([[-500 if place else 500, 90, count] for place, count in enumerate(rows)])
+        assert splits.Finder(shape, Terms()).best(hist, (1.0, 1.0)) is None
+        hist[1, 2] = 20
+        assert splits.Finder(shape, Terms()).best(hist, (1.0, 1.0)) is not None
 
 
 def test_missing_values_that_come_later_go_to_the_larger_side() -> None:

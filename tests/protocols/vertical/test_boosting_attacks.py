@@ -46,7 +46,12 @@ def whole(stage: int, raw: bytes) -> Piece:
 
 
 def tampered(
-    who: str, stage: int, change: Callable[[bytes], bytes], ciphers: Any = None, data: Table = DATA
+    who: str,
+    stage: int,
+    change: Callable[[bytes], bytes],
+    ciphers: Any = None,
+    data: Table = DATA,
+    agreed: Terms = AGREED,
 ) -> Circle:
     hits = []
 
@@ -59,13 +64,20 @@ def tampered(
             return Piece(piece.stage, piece.total, piece.at, memoryview(raw))
         return whole(stage, raw)
 
-    circle = Circle(data, AGREED, ciphers or Plain(), hand, run_name=RUN).run()
+    circle = Circle(data, agreed, ciphers or Plain(), hand, run_name=RUN).run()
     assert hits, "nothing was changed"
     return circle
 
 
-def refused(who: str, stage: int, change: Callable[[bytes], bytes], words: str, ciphers: Any = None) -> None:
-    circle = tampered(who, stage, change, ciphers)
+def refused(
+    who: str,
+    stage: int,
+    change: Callable[[bytes], bytes],
+    words: str,
+    ciphers: Any = None,
+    agreed: Terms = AGREED,
+) -> None:
+    circle = tampered(who, stage, change, ciphers, agreed=agreed)
     problem = circle.errors[LABEL if who == HOST else HOST]
     assert isinstance(problem, MalformedMessage)
     assert problem.culprits == (who,)
@@ -172,6 +184,7 @@ def codes(*set_: int) -> bytes:
         (START, written(Start, width=0), "a ciphertext has 0 bytes"),
         (START, written(Start, width=10**6), "a ciphertext has"),
         (START, written(Start, groups=0), "goes on from tree 0 with 0"),
+        (START, written(Start, groups=2), "goes on from tree 0 with 2"),
         (START, written(Start, trees=1), "goes on from tree 1"),
         (START, written(Start, training=lambda raw: raw[:-1]), "do not hold"),
         (START, written(Start, training=flipped(-1, 1)), "padding"),
@@ -190,7 +203,10 @@ def codes(*set_: int) -> bytes:
         (CHOSEN, own(column=0, left=codes()), "does not divide"),
         (CHOSEN, own(column=0, left=codes(*range(9))), "does not divide"),
         (LEVEL_2, written(Level, add=(2,)), "not there, or twice"),
-        (START, written(Start, training=flipped(0, 128)), "into a sample that are not trained on"),
+        (START, written(Start, training=flipped(0, 128)), "holds out 1 of 61 rows, and 0 were agreed"),
+        (TURN, written(Turn, sample=flipped(0, 128)), "has 60 of 61 rows, and no sampling was agreed"),
+        (LEVEL_2, written(Level, add=(0, 1)), "both of two siblings"),
+        (CHOSEN, own(column=1, left=codes(0)), "fewer than 20 rows of a category"),
         (CHOSEN_2, written(Chosen, own=(), others=(0,)), "others' splits in the last level"),
     ],
 )

@@ -19,8 +19,6 @@ from silo.errors import NotAllowed, ParameterError, SiloError
 from silo.protocols.private import Pair
 from silo.protocols.vertical.boosting import label
 from silo.vertical import GradientBoosting, GradientBoostingRegressor, boosted, load, workers
-from silo.vertical.binning import Binning
-from silo.vertical.frames import Frame
 from silo.vertical.trees import Kept
 from tests.protocols.vertical.boosting_circle import SmallOkamotoUchiyama
 
@@ -252,11 +250,12 @@ def test_samples_alone_follow_random_state() -> None:
 
 
 def test_work_in_two_processes_is_the_same() -> None:
-    both = workers.work(2)
+    both = workers.work(2, 10**6)
     assert both.parts == 2
     jobs = [b"one", b"two", b"three"]
     assert list(both.run(bytes.upper, jobs)) == [b"ONE", b"TWO", b"THREE"]
-    assert workers.work(1).run is map
+    assert workers.work(1, 10**6).run is map
+    assert workers.work(2, 100).run is map
 
 
 WHO = "the table"
@@ -332,6 +331,39 @@ def test_no_more_trees_than_the_charter_allows(monkeypatch: pytest.MonkeyPatch) 
         silo.simulate(NAMES, lambda s, g: GradientBoosting(s, **FEW).fit(*g), shared(x[:50], y[:50]))
 
 
+def test_a_host_knows_the_trees_of_an_iteration_before_anything_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Only who has y knows how many classes there are: the roll call says it, and each holds its cap against it."""
+    from dataclasses import replace
+
+    x, y = load_iris(return_X_y=True)
+    allowed, letters = boosted.require, []
+
+    def few(session: Any, *given: Any, **how: Any) -> Any:
+        found = allowed(session, *given, **how)
+        return found if session.me == "bank" else replace(found, trees=5)
+
+    monkeypatch.setattr(boosted, "require", few)
+    monkeypatch.setattr(Pair, "seal", lambda *_, **__: letters.append(1))
+
+    def run(session: Any, given: Any) -> Any:
+        with pytest.raises(SiloError) as caught:
+            GradientBoosting(session, n_estimators=2).fit(*given)
+        return caught.value
+
+    found = silo.simulate(NAMES, run, shared(x, y))
+    assert isinstance(found["telecom"], NotAllowed)
+    assert "6" in str(found["telecom"])
+    assert not letters
+
+
+@pytest.mark.parametrize("said", ["", "0", "257", "-1", "x", "1" * 4, "²"])
+def test_what_is_no_number_of_trees_an_iteration(said: str) -> None:
+    with pytest.raises(ParameterError, match="1 to 256 trees an iteration"):
+        boosted._groups(said)
+
+
 def test_a_part_does_not_score_alone(tmp_path: Path) -> None:
     x, y = cancer()
     held = shared(x[:60], y[:60])
@@ -343,104 +375,3 @@ def test_a_part_does_not_score_alone(tmp_path: Path) -> None:
     for name in NAMES:
         with pytest.raises(ParameterError, match="one part of a joint model"):
             load(tmp_path / name).predict(held[name][0])
-
-
-@pytest.mark.parametrize(
-    ("key", "value"),
-    [
-        ("trees", [[[0.0, 0, 0, 0]]] * 4),
-        ("trees", [[[0.0, 7, 0, 1], [0.0, -1, -1, -1], [0.0, -1, -1, -1]]] * 4),
-        ("trees", [[[1e999, -1, -1, -1]]] * 4),
-        ("trees", "none"),
-        ("splits", [[[99, "00" * 32]]] * 4),
-        ("splits", [[[0, "00"]]] * 4),
-        ("groups", 3),
-        ("base", []),
-        ("bins", [{"name": "x", "kind": "numeric", "edges": [2.0, 1.0]}]),
-        ("bins", []),
-        ("bins", [{"name": "x"}]),
-    ],
-)
-def test_a_part_that_was_changed_is_refused(key: str, value: Any, tmp_path: Path) -> None:
-    x, y = cancer()
-    GradientBoosting(**FEW).fit(x, y).save(tmp_path / "part")
-    part = json.loads((tmp_path / "part").read_text())
-    (tmp_path / "part").write_text(json.dumps({**part, key: value}))
-    with pytest.raises(ParameterError):
-        load(tmp_path / "part")
-
-
-@pytest.mark.parametrize(
-    ("key", "place", "value", "words"),
-    [
-        ("splits", (0, 0, 0), 99, "a split of column 99"),
-        ("splits", (0, 0, 1), "ff" * 32, "does not divide"),
-        ("trees", (0, 0, 3), 0, "points nowhere"),
-        ("trees", (0, 0, 1), 1, "points nowhere"),
-        ("trees", (0, 0, 2), 5, "do not make one"),
-    ],
-)
-def test_a_part_is_checked_split_by_split(
-    key: str, place: tuple[int, ...], value: Any, words: str, tmp_path: Path
-) -> None:
-    x, y = cancer()
-    GradientBoosting(**FEW).fit(x, y).save(tmp_path / "part")
-    part = json.loads((tmp_path / "part").read_text())
-    inner = part[key]
-    for step in place[:-1]:
-        inner = inner[step]
-    inner[place[-1]] = value
-    (tmp_path / "part").write_text(json.dumps(part))
-    with pytest.raises(ParameterError, match=words):
-        load(tmp_path / "part")
-
-
-def frame(**columns: Any) -> Frame:
-    arrays = tuple(np.array(one, object if isinstance(one[0], str) else float) for one in columns.values())
-    return Frame(tuple(columns), arrays, len(arrays[0]), named=True)
-
-
-def test_a_frequent_value_costs_one_bin() -> None:
-    draw = np.random.default_rng(3)
-    values = np.concatenate([np.zeros(900), draw.random(100) + 1])
-    binning = Binning.of(frame(income=values), 8, who="ada")
-    assert binning.shape.bins == (8,)
-    codes = binning.codes(frame(income=values), who="ada").codes[0]
-    assert (codes[:900] == 0).all()
-    counts = np.bincount(codes[900:], minlength=8)
-    assert counts[0] == 0
-    assert counts[1:].min() >= 10
-
-
-@pytest.mark.parametrize("most", [2, 3, 32, 255])
-def test_codes_are_in_order_and_within_the_bins(most: int) -> None:
-    values = np.round(np.random.default_rng(5).normal(size=2000), 2)
-    values[::50] = np.nan
-    binning = Binning.of(frame(x=values), most, who="ada")
-    (bins,) = binning.shape.bins
-    assert bins <= most
-    codes = binning.codes(frame(x=values), who="ada").codes[0]
-    present = ~np.isnan(values)
-    ordered = codes[present][np.argsort(values[present], kind="stable")]
-    assert (np.diff(ordered.astype(int)) >= 0).all()
-    assert set(codes[present]) == set(range(bins))
-    assert (codes[~present] == bins).all()
-
-
-def test_a_bin_ends_where_it_comes_nearest_to_its_share() -> None:
-    values = np.repeat([1.0, 2.0, 3.0], [45, 20, 35])
-    assert Binning.of(frame(x=values), 2, who="ada").columns[0].edges.tolist() == [1.5]
-
-
-def test_neighbouring_floats_are_told_apart() -> None:
-    low = 1.0
-    high = np.nextafter(low, 2)
-    binning = Binning.of(frame(x=[low, high]), 4, who="ada")
-    assert binning.codes(frame(x=[low, high]), who="ada").codes.tolist() == [[0, 1]]
-
-
-def test_rare_categories_share_the_last_bin() -> None:
-    values = ["a"] * 5 + ["b"] * 4 + ["c", "d"]
-    binning = Binning.of(frame(city=values), 3, who="ada")
-    assert binning.shape.bins == (3,)
-    assert binning.codes(frame(city=["d", "c", "b", "a", "z"]), who="ada").codes.tolist() == [[2, 2, 1, 0, 3]]

@@ -1,0 +1,34 @@
+"""The two classes of a logistic regression as text, and back as they were."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from silo.errors import ParameterError
+
+_TYPES: Final = {"i": np.int64, "u": np.uint64, "f": np.float64, "b": np.bool_, "U": np.str_}
+_BOOLS: Final = ("False", "True")
+
+
+def kind_of(classes: npt.NDArray[Any]) -> str:
+    """One letter that says of what type they are."""
+    return classes.dtype.kind if classes.dtype.kind in _TYPES else "U"
+
+
+def read(said: tuple[str, ...], kind: str) -> npt.NDArray[Any]:
+    """The two classes as they were saved. Raises `ParameterError`."""
+    found: npt.NDArray[Any]
+    try:
+        # Every text but the empty one would be true.
+        values: Any = [_BOOLS.index(one) for one in said] if kind == "b" else said
+        found = np.array(values).astype(_TYPES[kind])
+    except (KeyError, ValueError, OverflowError):
+        found = np.zeros(0)
+    if len(np.unique(found)) != 2 or len(found) != 2:
+        raise ParameterError(
+            "the part of a model does not say its two classes: it was changed after it was saved"
+        )
+    return found

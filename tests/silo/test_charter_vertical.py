@@ -1,0 +1,199 @@
+"""[vertical] of a charter: read as written, signed over, shown, and refused in one sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from silo.charter import Charter, Vertical, file
+from silo.charter.show import show, summary
+from silo.cli import cli
+from silo.errors import ChangedAfterSigning, CharterError
+from silo.identity import Identity
+from silo.protocols.vertical.context import MOST_MEMBERS, MOST_ROWS
+from tests.silo.federation import NOW, charter, identities, signed, terms
+
+TERMS = Vertical(("linear",), "mercy", rows=5000, passes=12, trees=30, fits=4)
+
+
+@pytest.fixture(scope="module")
+def people(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Identity]:
+    return identities(tmp_path_factory.mktemp("keys"))
+
+
+def test_a_file_gives_back_the_same_terms(people: dict[str, Identity], tmp_path: Path) -> None:
+    made = signed(charter(people, vertical=TERMS), people)
+    made.save(tmp_path / "charter.toml")
+    loaded = Charter.load(tmp_path / "charter.toml")
+    assert loaded.vertical == TERMS
+    assert loaded.digest == made.digest
+    loaded.require_signed(now=NOW)
+    without = charter(people)
+    assert without.vertical is None
+    assert "[vertical]" not in file.render(without)
+
+
+def test_every_term_is_in_the_digest(people: dict[str, Identity]) -> None:
+    changes: dict[str, Any] = {
+        "models": ("linear", "boosting"), "label": "*", "rows": 4999, "passes": 13, "trees": 31, "fits": 5,
+        "noised": (),
+    }  # fmt: skip
+    assert set(changes) == set(Vertical.__slots__)
+    made = charter(people, vertical=TERMS)
+    others = [replace(made, vertical=replace(TERMS, **{key: value})) for key, value in changes.items()]
+    digests = {one.digest for one in (made, charter(people), *others)}
+    assert len(digests) == len(changes) + 2
+
+
+def test_the_order_of_models_does_not_count(people: dict[str, Identity]) -> None:
+    one, other = (
+        charter(people, vertical=replace(TERMS, models=models))
+        for models in (("linear", "boosting"), ("boosting", "linear"))
+    )
+    assert one.digest == other.digest
+
+
+def test_a_change_after_signing_is_found(people: dict[str, Identity]) -> None:
+    text = file.render(signed(charter(people, vertical=TERMS), people))
+    for old, new in (
+        ("fits = 4", "fits = 400"),
+        ('label = "mercy"', 'label = "*"'),
+        ("passes = 12", "passes = 120"),
+    ):
+        assert old in text
+        with pytest.raises(ChangedAfterSigning, match="clinic, mercy, northside"):
+            file.parse(text.replace(old, new).encode())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ('models = ["linear"]', "models = []", "vertical.models names what is allowed of linear, boosting"),
+        ('models = ["linear"]', 'models = ["forest"]', "vertical.models names what is allowed"),
+        ('models = ["linear"]', 'models = ["linear", "linear"]', "is there twice"),
+        ('models = ["linear"]', "models = [1]", "vertical.models must be a list of words"),
+        ('models = ["linear"]', 'models = "linear"', "vertical.models must be a list"),
+        ('label = "mercy"', 'label = "stranger"', "vertical.label is 'stranger': it is a member, or"),
+        ('label = "mercy"', 'label = ""', "vertical.label is ''"),
+        ('label = "mercy"', "label = 1", "vertical.label must be text"),
+        ("rows = 5000", "rows = 0", "vertical.rows = 0: it is from 1 to"),
+        ("rows = 5000", f"rows = {MOST_ROWS + 1}", f"to {MOST_ROWS}"),
+        ("passes = 12", "passes = 0", "vertical.passes = 0"),
+        ("passes = 12", "passes = -1", "vertical.passes = -1"),
+        ("passes = 12", "passes = 1.5", "vertical.passes must be a whole number"),
+        ("trees = 30", "trees = 0", "vertical.trees = 0"),
+        ("fits = 4", "fits = 0", "vertical.fits = 0"),
+        ("fits = 4", "fits = true", "vertical.fits must be a whole number"),
+        ("fits = 4", "", "vertical.fits is missing"),
+        ("[vertical]\n", "[vertical]\nsecure = false\n", "vertical has the unknown key 'secure'"),
+    ],
+)
+def test_one_sentence_names_what_is_wrong(
+    people: dict[str, Identity], old: str, new: str, words: str
+) -> None:
+    head, _, rest = file.render(charter(people, vertical=TERMS)).partition("[vertical]")
+    text = f"[vertical]{rest}"
+    assert old in text
+    with pytest.raises(CharterError) as caught:
+        file.parse((head + text.replace(old, new, 1)).encode())
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_more_members_than_a_model_takes_are_refused(tmp_path: Path) -> None:
+    many = identities(tmp_path, *(f"m{place:02d}" for place in range(MOST_MEMBERS + 1)), "relay")
+    count = MOST_MEMBERS + 1
+    with pytest.raises(
+        CharterError, match=f"{count} members: a vertical model is among {MOST_MEMBERS} at most"
+    ):
+        charter(many, sum=terms(count), vertical=Vertical())
+    assert charter(many, sum=terms(count)).vertical is None
+
+
+def test_show_says_who_learns_what(people: dict[str, Identity]) -> None:
+    made = charter(people, vertical=TERMS)
+    text = show(made, NOW)
+    assert (
+        "Vertical models: linear, labels of mercy, at most 5,000 rows, 12 passes, 30 trees, 4 fits in all"
+        in text
+    )
+    assert "the sum over the others" in text
+    facts = summary(made, NOW)["vertical"]
+    assert facts["fits"] == 4
+    assert {row["who"] for row in facts["learns"]} >= {"relay", "each member", "label party (`linear`)"}
+    assert not any("boosting" in row["who"] for row in facts["learns"])
+    both = summary(charter(people, vertical=replace(TERMS, models=("linear", "boosting"))), NOW)["vertical"]
+    assert any("boosting" in row["who"] for row in both["learns"])
+    assert "labels of any member" in show(charter(people, vertical=replace(TERMS, label="*")), NOW)
+    assert summary(charter(people), NOW)["vertical"] is None
+    assert "Vertical models" not in show(charter(people), NOW)
+
+
+# The command line.
+
+
+@pytest.fixture
+def silo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    monkeypatch.chdir(tmp_path)
+    identities(tmp_path)
+    return lambda *words: CliRunner().invoke(cli, list(words))
+
+
+def new(silo: Callable[..., Result], *options: str) -> Result:
+    cards = [
+        word for name in ("clinic", "mercy", "northside") for word in ("--member", f"{name}/{name}.card.toml")
+    ]
+    given = ["--relay", "relay/relay.card.toml", "--url", "wss://localhost:1", *cards, *options]
+    return silo("charter", "new", "Study", *given)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("linear:mercy", Vertical(("linear",), "mercy")),
+        ("linear,boosting:*:5000", Vertical(("linear", "boosting"), "*", 5000)),
+        ("linear:mercy:5000:12:30:4", TERMS),
+    ],
+)
+def test_the_command_line_writes_and_shows_it(
+    silo: Callable[..., Result], said: str, expected: Vertical
+) -> None:
+    made = new(silo, "--vertical", said)
+    assert made.exit_code == 0, made.output
+    assert "Vertical models: " in made.output
+    assert Charter.load("charter.toml").vertical == expected
+    shown = silo("charter", "show", "charter.toml")
+    assert f"{expected.rows:,} rows, {expected.passes:,} passes" in shown.stdout
+    facts = json.loads(silo("charter", "show", "charter.toml", "--json").stdout)["vertical"]
+    assert (facts["label"], facts["fits"]) == (expected.label, expected.fits)
+    assert facts["learns"]
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ("linear", "is not MODELS:LABEL"),
+        ("linear:mercy:many", "is not MODELS:LABEL"),
+        ("linear:mercy:1:2:3:4:5", "is not MODELS:LABEL"),
+        ("forest:mercy", "vertical.models names what is allowed"),
+        (":mercy", "vertical.models names what is allowed"),
+        ("linear:stranger", "vertical.label is 'stranger'"),
+        ("linear:mercy:0", "vertical.rows = 0"),
+        ("linear:mercy:5000:12:30:0", "vertical.fits = 0"),
+    ],
+)
+def test_the_command_line_refuses_what_is_no_such_term(
+    silo: Callable[..., Result], said: str, words: str
+) -> None:
+    result = new(silo, "--vertical", said)
+    assert result.exit_code == 2
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error [SILO-401]: ")
+    assert words in line
+    assert not Path("charter.toml").exists()
