@@ -16,8 +16,9 @@ from sklearn.utils.estimator_checks import estimator_checks_generator
 
 import silo
 from silo.errors import NotAllowed, ParameterError, SiloError
+from silo.journal import Journal
 from silo.protocols.private import Pair
-from silo.protocols.vertical.boosting import label
+from silo.protocols.vertical.boosting import far, label
 from silo.vertical import GradientBoosting, GradientBoostingRegressor, boosted, load, workers
 from silo.vertical.trees import Kept
 from tests.protocols.vertical.boosting_circle import SmallOkamotoUchiyama
@@ -356,6 +357,19 @@ def test_a_host_knows_the_trees_of_an_iteration_before_anything_is_sent(
     assert isinstance(found["telecom"], NotAllowed)
     assert "6" in str(found["telecom"])
     assert not letters
+
+
+def test_more_columns_than_fit_are_refused_before_the_fit_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = cancer()
+    monkeypatch.setattr(far, "MOST_BINS", 2 * 12)
+    monkeypatch.setattr(far, "require_room", lambda shape: None)
+    counted: list[int] = []
+    monkeypatch.setattr(Journal, "fit", lambda *_: counted.append(1))
+    held = shared(x[:50], y[:50])
+    held["office"] = (x[:50, :13], None)
+    with pytest.raises(SiloError, match=r"office: boosting takes 1 to 12 columns of a member"):
+        silo.simulate(NAMES, lambda s, g: GradientBoosting(s, **FEW).fit(*g), held)
+    assert not counted
 
 
 @pytest.mark.parametrize("said", ["", "0", "257", "-1", "x", "1" * 4, "²"])
