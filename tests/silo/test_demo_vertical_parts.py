@@ -32,19 +32,18 @@ def test_the_small_set_is_cut_by_columns_with_rows_that_others_lack(demo: str) -
 
 
 def test_a_linear_model_gets_scaled_numbers_without_repetitions() -> None:
-    raw = np.array(
-        [
-            [1.0, "a", 5.0, -2.0, "x"],
-            [2.0, "b", 5.0, -4.0, "x"],
-            [3.0, "c", 5.0, -6.0, "x"],
-            [6.0, "a", 5.0, -12.0, "x"],
-            [9.0, "d", 7.0, 1.0, "x"],
-        ],
-        dtype=object,
-    )
-    train = np.array([True, True, True, True, False])
+    often = [
+        [1.0, "a", 5.0, -2.0, "x"],
+        [2.0, "b", 5.0, -4.0, "x"],
+        [3.0, "c", 5.0, -6.0, "x"],
+        [6.0, "a", 5.0, -12.0, "x"],
+    ]
+    rare = [[9.0, "d", 5.0, -18.0, "x"]] * 2
+    raw = np.array([*often * 10, *rare, [9.0, "e", 7.0, 1.0, "x"]], dtype=object)
+    train = np.arange(len(raw)) < len(raw) - 1
     found = vertical_features.linear(raw, train)
-    assert found.shape == (5, 3)  # the first column, b and c; the others are constant or repeat the first
+    # The first column, b and c: the others stand still, repeat the first, or are a category of two rows.
+    assert found.shape == (len(raw), 3)
     np.testing.assert_allclose(found[train].mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(found[train].std(axis=0), 1)
     assert vertical_features.prepare("boosting", raw, train) is raw
