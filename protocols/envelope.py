@@ -166,6 +166,16 @@ def claimed_protocol(frame: Buffer) -> str:
         return ""
 
 
+def claimed_signature(frame: Buffer) -> bytes:
+    """The signature that a frame claims, b"" if it is no frame; nothing of it is trusted."""
+    view = memoryview(frame)
+    fixed = len(_MAGIC) + 2
+    if len(view) < fixed or bytes(view[: len(_MAGIC)]) != _MAGIC:
+        return b""
+    start = fixed + int.from_bytes(view[len(_MAGIC) : fixed], "big")
+    return bytes(view[start : start + _SIGNATURE])
+
+
 def read_header(receipt: Receipt, came_from: str, round: int) -> Header:
     """Decode the header of a receipt, without trusting it."""
     return codec.decode(Header, receipt.header, sender=came_from, round=round)

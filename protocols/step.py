@@ -26,7 +26,8 @@ class Outgoing:
     """One message on its way to each of `to`.
 
     `public`: signed for everybody, so that whoever gets it can pass it on with its signature. `protection` is
-    what the outbox tells the data protection officer; `note` goes into the signed header.
+    what the outbox tells the data protection officer; `note` goes into the signed header. `ordered`: the driver puts
+    the message's place among those to the same recipient there, for a receiver that waits with `ahead`.
     """
 
     to: tuple[str, ...]
@@ -34,6 +35,7 @@ class Outgoing:
     protection: str
     public: bool = False
     note: bytes = b""
+    ordered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +44,9 @@ class Wait:
 
     It closes when all `senders` have answered, or when the driver gives up the silent ones and at least
     `enough` have. `accept` checks a message (and may take it in) and raises `ProtocolViolation`: that sender
-    then counts as lost and nothing has changed. `limit` bounds each frame in bytes. Between members there is no
-    relay that orders the frames: `ahead` is how many of each party may come before they are waited for, and are kept.
+    then counts as lost and nothing has changed. `limit` bounds each frame in bytes. Between members the relay is not
+    trusted with the order: where `ahead` is given, frames are `ordered` by their senders and taken in that order, and
+    so many bytes of each party may come before their turn, and are kept. More of them end the role.
     """
 
     name: str

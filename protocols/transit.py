@@ -23,6 +23,8 @@ from silo.protocols.step import Inbox, Outgoing, Role, Step, Wait
 
 PIECE: Final = 8192
 """Entries of a piece, where nothing else is said: a quarter of a MiB of points, and half a second of one core."""
+BESIDE: Final = OVERHEAD + EXTRA + 64
+"""Bytes that a piece has beside its entries, at most."""
 LETTER: Final = 1 << 16
 """Bytes of a single message, where nothing else is said."""
 SEALED: Final = "end-to-end encrypted"
@@ -41,7 +43,7 @@ class Meeting(Protocol):
 
     @property
     def ahead(self) -> int:
-        """Pieces of one member that may come before they are waited for."""
+        """Bytes of one member that may come before their list is waited for."""
         ...
 
     def pair(self, me: str, peer: str, own: AgreementKey) -> Pair:
@@ -101,6 +103,11 @@ class Intake:
         self._kept.append(made)
         self.total, self.count = total, self.count + expected
 
+    def coming(self, each: int = PIECE) -> int:
+        """Bytes of all pieces that may still come."""
+        left = (self.most if self.total < 0 else self.total) - self.count
+        return left * self.width + (left // each + 1) * BESIDE
+
     def joined(self) -> bytes:
         """The whole list, as `work` made it."""
         return b"".join(self._kept)
@@ -132,14 +139,17 @@ def carry(
                 (peer,),
                 _sealed(context, me, peer, own, Piece(stage, lot.total, at, _due(lot, at, each)), rng),
                 SEALED,
+                ordered=True,
             )
             for peer, lot in send.items()
             if first or at < lot.total
         )
         awaited = frozenset(peer for peer, one in take.items() if not one.complete)
-        limit = OVERHEAD + EXTRA + 64 + each * max((take[peer].width for peer in awaited), default=0)
+        limit = BESIDE + each * max((take[peer].width for peer in awaited), default=0)
+        # Whoever is fast sends its whole list while the first piece of another is waited for.
+        ahead = context.ahead + max((take[peer].coming(each) for peer in awaited), default=0)
         wait = (
-            Wait("the others' lists", (Private,), awaited, len(awaited), limit, ahead=context.ahead)
+            Wait("the others' lists", (Private,), awaited, len(awaited), limit, ahead=ahead)
             if awaited
             else None
         )
