@@ -43,7 +43,7 @@ class Settings:
     """Rows of the linear models."""
     boosted: int = 41_188
     """Rows that are boosted."""
-    trees: int = 3
+    trees: int = 8
     """Trees that are grown."""
     appends: int = 300
     """Reservations that are made and closed."""

@@ -172,6 +172,46 @@ def size(ctx: click.Context, trials: int, as_json: bool) -> None:
         ctx.exit(1)
 
 
+@audit.command()
+@click.option("--data", metavar="DIR", help="A folder with the two tables of default_credit.")
+@click.option("--epochs", default=20, show_default=True, help="Passes over the records.")
+@click.option(
+    "--defence", metavar="NAME", help="none, max_norm, isotropic or guide (what Silo does, and the default)."
+)
+@click.option("--noise", type=float, metavar="SIGMA", help="Noise of the guide, or scale of isotropic noise.")
+@click.option("--layers", metavar="KIND", help="linear or two-layer bottoms; both by default.")
+@click.option("--runs", default=1, show_default=True, help="Repeat the defended training so often.")
+@click.option("--plot", metavar="FILE", help="Also write a page with the leak against epochs.")
+@output.json_option
+@click.pass_context
+def labels(
+    ctx: click.Context,
+    data: str | None,
+    epochs: int,
+    defence: str | None,
+    noise: float | None,
+    layers: str | None,
+    runs: int,
+    plot: str | None,
+    as_json: bool,
+) -> None:
+    """Attack split learning: what do returned gradients tell of the labels, and activations of the features?
+
+    A simulation of both parties in one process. Exit code 1 when more leaks than a guarantee allows.
+    """
+    from silo.audit.labels.command import Asked, check, run
+
+    ready = check(Asked(data, epochs, defence, noise, layers, runs, plot))
+    with _bar("labels", as_json) as told:
+        said = run(ready, told)
+    if as_json:
+        output.emit_json(said.document)
+    else:
+        click.echo(said.screen)
+    if said.fault:
+        ctx.exit(1)
+
+
 @contextmanager
 def _bar(name: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """A progress bar on standard error, where there is a terminal."""

@@ -24,6 +24,8 @@ NEEDS = {
     "embed_in_your_pipeline.py": "torch",
     "private_training.py": "opacus",
     "audit_a_budget.py": "opacus",
+    "split_two_parties.py": "opacus",
+    "u_shaped.py": "opacus",
     "vertical_two_parties.py": "rbcl",
     "vertical_boosting.py": "narwhals",
 }

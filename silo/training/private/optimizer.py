@@ -83,9 +83,13 @@ class PrivateOptimizer(DPOptimizer):  # type: ignore[misc]
     def private_step(self, token: NoiseToken) -> None:
         """Add noise for one token, and move. Raises `TokenUsed`; an empty batch is a step of noise."""
         token.use(self._step_event)
+        self._move(self._lot)
+
+    def _move(self, lot: float) -> None:
+        """Add noise to the sum, divide by the size of a batch, and move. Its token was used."""
         noised = self._sum()
         noised += self._noise(len(noised))
-        noised /= self._lot
+        noised /= lot
         first = self.params[0]
         flat = torch.from_numpy(noised).to(device=first.device, dtype=first.dtype)
         sizes = [p.numel() for p in self.params]

@@ -1,0 +1,134 @@
+"""What honest gradients look like: the host trains a whole model of its own on a sample, before and apart from the job.
+
+After Erdogan et al., "SplitOut" (arXiv 2302.08618, 2022): the host can simulate the honest job, for a small part of
+its records suffices. Deviation: their host has the labels. Here it has none, so it makes some up in the declared ratio;
+what is compared (`silo.audit.labels.watch`) does not depend on which records are positive. The simulated noise, labels
+and weights come from a seeded torch generator and protect nobody.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from silo.crypto.errors import ParameterError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from silo.crypto.rng import Rng
+
+Array = npt.NDArray[Any]
+
+WINDOWS: Final = (3, 12, 24, 48)
+"""Batches over which pushes are averaged: few find a plain hijack at once, many find one under noise."""
+_RUNS: Final = 6
+_LENGTH: Final = 60
+_HIDDEN: Final = 16
+_TOP_RATE: Final = 1e-2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rehearsal:
+    """The largest coherence of honest jobs: `most` (windows, batches), from batch t on; the batch size; the noise."""
+
+    most: Array
+    batch: int
+    sigma: float
+
+    def limits(self, step: int) -> Array:
+        """Above which coherence, per window, batch `step` is not honest; infinite before a window is full.
+
+        The job may settle four times as slowly as the rehearsal did. A limit lies a third of the way from the
+        rehearsal to what a hijacker shows who adds the declared noise, and clear of what chance does.
+        """
+        most = self.most[:, min(step // 4, self.most.shape[1] - 1)]
+        hijacked = 1 / math.sqrt(1 + self.sigma**2)
+        windows = np.array(WINDOWS)
+        found = most + np.maximum((hijacked - most) / 3, 2 / np.sqrt(self.batch * windows))
+        return np.where(windows > step + 1, np.inf, found)
+
+
+def push(gradients: Array) -> Array:
+    """The mean gradient of a batch in units of its typical length: of length 1 when all records are pushed alike."""
+    rows = gradients.reshape(len(gradients), -1)
+    size = math.sqrt(float(np.square(rows, dtype=np.float64).sum()) / max(len(rows), 1))
+    return np.asarray(rows.mean(axis=0) / size) if size > 0 else np.zeros(rows.shape[1])
+
+
+def coherence(pushes: Array, counts: Array) -> float:
+    """The length of the mean of pushes (batches, width), each weighted by its number of records."""
+    return float(np.linalg.norm(counts @ pushes / counts.sum()))
+
+
+def rehearse(
+    bottom: nn.Module,
+    sample: Array,
+    *,
+    positive: float,
+    rng: Rng,
+    sigma: float = 0.0,
+    batch: int = 512,
+    rate: float = 1e-2,
+) -> Rehearsal:
+    """Train copies of `bottom` on made-up labels, and note what comes back. Raises `ParameterError`.
+
+    `sample`: (records, features) of the host. `positive`: the agreed ratio of the positive class. `sigma`: the
+    declared noise on residuals. `batch` and `rate`: the job's batch size and the host's learning rate.
+    """
+    if not 0 < positive < 1 or sigma < 0 or batch < 2 or len(sample) < 2:
+        raise ParameterError(
+            "a rehearsal needs a ratio of positives between 0 and 1, noise of at least 0, and two records or more"
+        )
+    runs = np.array([_run(bottom, sample, positive, sigma, batch, rate, rng) for _ in range(_RUNS)])
+    largest = runs.max(axis=0)
+    # From each batch on, so that what is larger later on is allowed now.
+    return Rehearsal(np.maximum.accumulate(largest[:, ::-1], axis=1)[:, ::-1], batch, sigma)
+
+
+def _run(
+    bottom: nn.Module, sample: Array, positive: float, sigma: float, batch: int, rate: float, rng: Rng
+) -> Array:
+    """Coherences (windows, batches) of one simulated job."""
+    import torch
+    from torch import nn
+
+    from silo.audit.labels.networks import generator, linear
+
+    source = generator(rng)
+    own = copy.deepcopy(bottom)
+    features = torch.from_numpy(np.asarray(sample, np.float32))
+    with torch.no_grad():
+        hidden = own(features).flatten(1)
+        # Labels that the features tell in part, as real ones do.
+        score = hidden @ torch.empty(hidden.shape[1]).normal_(generator=source)
+        score = score / score.std().clamp_min(1e-9) + torch.empty(len(score)).normal_(generator=source)
+        labels = (score > torch.quantile(score, 1 - positive)).float()
+    top = nn.Sequential(linear(hidden.shape[1], _HIDDEN, source), nn.ReLU(), linear(_HIDDEN, 1, source))
+    hosts, tops = torch.optim.Adam(own.parameters(), rate), torch.optim.Adam(top.parameters(), _TOP_RATE)
+    pushes: list[Array] = []
+    found = np.zeros((len(WINDOWS), _LENGTH))
+    for step in range(_LENGTH):
+        rows = (torch.empty(batch).uniform_(generator=source) * len(features)).long()
+        sent = own(features[rows])
+        received = sent.detach().flatten(1).requires_grad_()
+        logits = top(received)[:, 0]
+        noise = torch.empty(batch).normal_(generator=source)
+        residual = torch.sigmoid(logits.detach()) - labels[rows] + sigma * noise
+        for optimizer in (hosts, tops):
+            optimizer.zero_grad()
+        logits.backward(residual / batch)
+        returned = torch.zeros_like(received) if received.grad is None else received.grad
+        sent.backward(returned.reshape(sent.shape))
+        for optimizer in (hosts, tops):
+            optimizer.step()
+        pushes.append(push(returned.numpy()))
+        for place, window in enumerate(WINDOWS):
+            if step + 1 >= window:
+                found[place, step] = coherence(np.array(pushes[-window:]), np.ones(window))
+    return found

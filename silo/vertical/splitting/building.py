@@ -1,0 +1,134 @@
+"""The work objects of a fit, made of a member's modules once they were tried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from torch import nn
+
+from silo.errors import ParameterError
+from silo.privacy.token import NoiseToken
+from silo.protocols.split.wire import Rows
+from silo.vertical.splitting import modules
+from silo.vertical.splitting.bottoms import Bottom, PrivateBottom, largest
+from silo.vertical.splitting.noise import NoisePlan
+from silo.vertical.splitting.part import Part
+from silo.vertical.splitting.paying import Payer
+from silo.vertical.splitting.randomized import RandomizedLabels
+from silo.vertical.splitting.residuals import NoisedResiduals, Residuals, ToldResiduals
+from silo.vertical.splitting.setting import Setting
+from silo.vertical.splitting.tops import Top
+
+AnyBottom = Bottom | PrivateBottom
+Keep = Callable[[int], None]
+
+
+def tried_bottom(setting: Setting) -> int:
+    """How wide the own bottom is. Raises `ParameterError`."""
+    module = required(setting, setting.bottom, "bottom")
+    width = modules.width_of(module, table(setting), "bottom", setting.who)
+    setting.terms.require_width(width)
+    return width
+
+
+def tried_top(setting: Setting, width: int) -> int:
+    """How many logits the top makes of so many numbers. Raises `ParameterError` where the classes are others."""
+    logits = modules.width_of(
+        required(setting, setting.top, "top"), modules.blank(2, width), "top", setting.who
+    )
+    require_logits(logits, setting.classes, setting.who)
+    return logits
+
+
+def require_logits(logits: int, classes: int, who: str) -> None:
+    """One logit for two classes, else one for each. Raises `ParameterError`."""
+    if logits != classes and (logits, classes) != (1, 2):
+        raise ParameterError(f"{who}: the top module gives {logits} logits, and y has {classes} classes")
+
+
+def required(setting: Setting, module: nn.Module | None, name: str) -> nn.Module:
+    """A module that this role needs, fit for micro-batches. Raises `ParameterError`."""
+    found = modules.require_module(module, name, setting.who)
+    modules.require_whole(found, name, setting.who, setting.terms.micro_batches)
+    return found
+
+
+def table(setting: Setting) -> Rows:
+    """The own columns. Raises `ParameterError` where there are none."""
+    if setting.x is None:
+        raise ParameterError(f"{setting.who}: a bottom module needs columns: pass X")
+    return setting.x
+
+
+def bottom_of(
+    setting: Setting, part: Part, width: int, noise: tuple[NoisePlan, Payer] | None, keep: Keep, hosts: int
+) -> AnyBottom:
+    """The bottom, with the noise that was planned; tried on made-up rows."""
+    if noise is None:
+        return Bottom(part, table(setting), keep)
+    plan, payer = noise
+
+    def pay(epoch: int) -> NoiseToken:
+        return payer.pay(plan.event, f"epoch {epoch + 1}")
+
+    found = PrivateBottom(
+        part,
+        setting.make,
+        table(setting),
+        plan,
+        pay,
+        keep,
+        who=setting.who,
+        width=width,
+        most=largest(hosts),
+        rng=setting.session.rng,
+    )
+    try:
+        found.rehearse()
+    except BaseException:
+        found.close()
+        raise
+    return found
+
+
+def tops(setting: Setting, *, own: bool) -> tuple[Part, Part | None]:
+    """The real modules, and the guide's where labels are protected."""
+    named: Mapping[str, nn.Module | None] = {
+        "top": required(setting, setting.top, "top"),
+        "bottom": required(setting, setting.bottom, "bottom") if own and setting.bottom is not None else None,
+    }
+    guide = Part(named, setting.make) if setting.gradients is not None else None
+    return Part(named, setting.make), guide
+
+
+def top_of(
+    setting: Setting,
+    parts: tuple[Part, Part | None],
+    noise: tuple[NoisePlan | RandomizedLabels, Payer] | None,
+    logits: int,
+    keep: Keep,
+) -> Top:
+    """The label party's work."""
+    if setting.labels is None:
+        raise ParameterError(f"{setting.who} has no labels")
+    real, guide = parts
+    residuals: Residuals | None = None
+    if noise is not None:
+        how, payer = noise
+        rng = setting.session.rng
+        if isinstance(how, RandomizedLabels):
+            event = how.event(setting.classes)
+            residuals = ToldResiduals(
+                setting.labels, logits, how, lambda epoch: payer.pay(event, "a fit"), rng=rng
+            )
+        else:
+            plan = how
+            residuals = NoisedResiduals(
+                setting.labels,
+                logits,
+                plan.noise_multiplier,
+                lambda epoch: payer.pay(plan.event, f"epoch {epoch + 1}"),
+                rng=rng,
+            )
+    x = setting.x if "bottom" in real.modules else None
+    return Top(real, x, setting.labels, keep, who=setting.who, guide=guide, residuals=residuals)

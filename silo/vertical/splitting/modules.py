@@ -1,0 +1,65 @@
+"""What the modules of a split network must be, found out before anything leaves or is spent."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, Final
+
+import numpy as np
+import torch
+from torch import nn
+
+from silo.errors import ParameterError
+from silo.protocols.split.terms import MOST_WIDTH
+from silo.protocols.split.wire import Rows, require_finite
+from silo.vertical.splitting.part import rows_of, tensor_of
+
+_LOOKED_AT: Final = 256
+_BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
+
+
+def require_module(module: Any, name: str, who: str) -> nn.Module:
+    """Refuse what is no module. Raises `ParameterError`."""
+    if not isinstance(module, nn.Module):
+        raise ParameterError(f"{who}: {name} is a torch.nn.Module, not a {type(module).__name__}")
+    return module
+
+
+def require_whole(module: nn.Module, name: str, who: str, micro_batches: int) -> None:
+    """Refuse what mixes the rows of a batch where it comes in parts. Raises `ParameterError`."""
+    if micro_batches > 1 and any(isinstance(one, _BATCH_NORMS) for one in module.modules()):
+        raise ParameterError(
+            f"{who}: the {name} module has a batch norm, whose rows must come in one piece: set micro_batches = 1, "
+            "or use torch.nn.GroupNorm"
+        )
+
+
+def width_of(module: nn.Module, x: Rows, name: str, who: str) -> int:
+    """How many numbers the module makes of a row, tried on a copy and some rows. Raises `ParameterError`."""
+    tried = copy.deepcopy(module).eval()
+    try:
+        with torch.no_grad():
+            output = tried(tensor_of(x[:_LOOKED_AT], tried))
+    except (RuntimeError, ValueError, TypeError, IndexError) as problem:
+        said = " ".join(str(problem).split())[:200]
+        raise ParameterError(
+            f"{who}: the {name} module cannot take rows of {x.shape[1]} numbers ({said})"
+        ) from None
+    if not isinstance(output, torch.Tensor) or output.ndim > 2 or len(output) != len(x[:_LOOKED_AT]):
+        raise ParameterError(f"{who}: the {name} module gives one row of numbers for each row")
+    output = output.reshape(len(output), -1)
+    if not 1 <= output.shape[1] <= MOST_WIDTH:
+        raise ParameterError(f"{who}: the {name} module gives {output.shape[1]} numbers a row")
+    require_finite(rows_of(output), f"{who}: the {name} module gave")
+    return int(output.shape[1])
+
+
+def outputs(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    """(rows, width) of a module that may give (rows,)."""
+    found: torch.Tensor = module(x)
+    return found.reshape(len(found), -1)
+
+
+def blank(rows: int, width: int) -> Rows:
+    """Rows of zeros, to try a module on."""
+    return np.zeros((rows, width), np.float32)

@@ -1,0 +1,146 @@
+"""What is said of a split network when it is made, and its tables and labels as the roles take them."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.utils.multiclass import check_classification_targets
+
+from silo.errors import ParameterError
+from silo.protocols.split.schedule import Schedule
+from silo.protocols.split.terms import Terms
+from silo.protocols.split.wire import Rows
+from silo.vertical import frames
+from silo.vertical.base import VerticalEstimator, column
+from silo.vertical.splitting.noise import Noise
+from silo.vertical.splitting.randomized import RandomizedLabels
+
+if TYPE_CHECKING:
+    from silo.session import Session
+    from silo.vertical.splitting.setting import Setting
+
+
+class SplitParameters(VerticalEstimator):
+    """The parameters are those of `silo.vertical.SplitNetwork`, which says what each means."""
+
+    order_: bytes
+    classes_: Any
+
+    def __init__(
+        self,
+        session: Session | None = None,
+        *,
+        bottom: Any = None,
+        top: Any = None,
+        middle: Any = None,
+        epochs: int = 20,
+        batch: int = 512,
+        micro_batches: int = 1,
+        optimizer: Callable[[Any], Any] | None = None,
+        lr: float = 0.003,
+        wire: str = "float32",
+        gradients: Noise | RandomizedLabels | None = None,
+        activations: Noise | None = None,
+        u_shaped: bool = False,
+        cut: int | None = None,
+        finish: int = 0,
+        order: bytes | None = None,
+        checkpoint: str | Path | None = None,
+    ) -> None:
+        self.session = session
+        self.bottom = bottom
+        self.top = top
+        self.middle = middle
+        self.epochs = epochs
+        self.batch = batch
+        self.micro_batches = micro_batches
+        self.optimizer = optimizer
+        self.lr = lr
+        self.wire = wire
+        self.gradients = gradients
+        self.activations = activations
+        self.u_shaped = u_shaped
+        self.cut = cut
+        self.finish = finish
+        self.order = order
+        self.checkpoint = checkpoint
+
+    def _setting(
+        self, session: Session, x: Rows | None, labels: npt.NDArray[np.int64] | None, aligned: bytes
+    ) -> Setting:
+        from silo.vertical.splitting.setting import Setting
+
+        if not (self.gradients is None or isinstance(self.gradients, Noise | RandomizedLabels)):
+            raise ParameterError("gradients is a silo.vertical.Noise, a RandomizedLabels, or None")
+        if not (self.activations is None or isinstance(self.activations, Noise)):
+            raise ParameterError("activations is a silo.vertical.Noise, or None")
+        return Setting(
+            session,
+            self._terms(),
+            self._maker(),
+            bool(self.u_shaped) or self.middle is not None,
+            bottom=self.bottom,
+            top=self.top,
+            middle=self.middle,
+            x=x,
+            labels=labels,
+            classes=0 if labels is None else len(self.classes_),
+            cut=None if self.cut is None else self._whole("cut"),
+            gradients=self.gradients,
+            activations=self.activations,
+            finish=self._whole("finish"),
+            checkpoint=self.checkpoint,
+            aligned=aligned,
+            plan_id=session.rng.bytes(8).hex(),
+        )
+
+    def _table(self, X: Any, *, reset: bool) -> Rows | None:
+        """The own columns as float32, or None. Raises `ParameterError`."""
+        if X is None:
+            if reset:
+                self.n_features_in_ = 0
+            elif self.n_features_in_:
+                raise ParameterError(f"{self._who}: pass X, the columns that the model was fitted on")
+            return None
+        frame = self._frame(X, reset=reset)
+        return frames.numeric(frame, who=self._who).astype(np.float32)
+
+    def _labels(self, y: Any, x: Rows | None) -> npt.NDArray[np.int64]:
+        rows = len(x) if x is not None else len(y)
+        found = column(y, rows=rows, who=self._who)
+        check_classification_targets(found)
+        self.classes_, places = np.unique(found, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise ParameterError(f"{self._who}: a classifier needs two classes or more, and y has 1 class")
+        return np.asarray(places, np.int64)
+
+    def _schedule(self, rows: int) -> Schedule:
+        terms = self._terms()
+        return Schedule(self.order_, rows, terms.batch, terms.micro_batches)
+
+    def _terms(self) -> Terms:
+        return Terms(
+            self._whole("epochs"), self._whole("batch"), self._whole("micro_batches"), str(self.wire)
+        )
+
+    def _maker(self) -> Callable[[Any], Any]:
+        if self.optimizer is not None:
+            return self.optimizer
+        from torch.optim import Adam
+
+        if not 0 < self.lr < 1e3:
+            raise ParameterError(f"lr is a number above 0, not {self.lr}")
+        rate = float(self.lr)
+        return lambda parameters: Adam(parameters, lr=rate)
+
+    def _whole(self, name: str) -> int:
+        value = getattr(self, name)
+        try:
+            return operator.index(value)
+        except TypeError:
+            raise ParameterError(f"{name} is a whole number, not {value!r}") from None

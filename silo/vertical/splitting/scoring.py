@@ -1,0 +1,114 @@
+"""Scores of a split network among members: activations leave as the charter lets them, and no score leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import torch
+
+from silo.errors import ParameterError
+from silo.protocols.split import predicting
+from silo.protocols.split.line import Line
+from silo.protocols.split.wire import Rows
+from silo.protocols.vertical.context import SPLIT
+from silo.vertical.meeting import meet
+from silo.vertical.splitting.bottoms import largest, noised, scored
+from silo.vertical.splitting.modules import outputs
+from silo.vertical.splitting.noise import ACTIVATIONS
+from silo.vertical.splitting.part import Part, tensor_of
+from silo.vertical.splitting.paying import Payer, policy_for, require_noise
+from silo.vertical.splitting.residuals import Floats
+from silo.vertical.splitting.setting import BACK, CUT, Setting
+from silo.vertical.splitting.tops import logits_of
+
+
+def gather(
+    setting: Setting, parts: Mapping[str, Part], *, leads: bool, width: int, back: int, model: str
+) -> Rows | None:
+    """What the top gets of the others' modules, (rows, width); None at members without it. Raises as the protocol."""
+    session, terms = setting.session, setting.terms
+    setting.require()
+    for part in parts.values():
+        part.train(False)
+    partner = "middle" in parts
+    shows = "bottom" in parts
+    payer = _payer(setting) if shows else None
+    meeting = meet(
+        session,
+        SPLIT,
+        labelled=leads,
+        rows=setting.rows,
+        columns=setting.columns,
+        terms=(*setting.said(scoring=True), ("scored by", model)),
+        left_open=((CUT, str(width)), (BACK, str(back) if back else "")),
+        coming=setting.coming(8 * (width + back) + 16, 1, 1),
+        scoring=True,
+        noised=True,
+    )
+    line = Line(meeting.context, session.me, session.channel_key, rng=session.rng)
+    if partner:
+        middle = parts["middle"].modules["middle"]
+        meeting.drive(
+            predicting.partner(line, terms, lambda rows: scored(middle, rows), width=width, back=back)
+        )
+        return None
+    forward = _shown(setting, parts["bottom"], payer, len(meeting.context.hosts)) if shows else None
+    if not leads and forward is not None:
+        meeting.drive(predicting.host(line, terms, forward, width=width))
+        return None
+    if forward is not None:
+        return meeting.drive(predicting.owner(line, terms, forward, width=width, back=back))
+    return meeting.drive(predicting.label(line, terms, width=width))
+
+
+def logits(real: Part, x: Rows | None, came: Rows, batch: int) -> Floats:
+    """(rows, logits) of the real top, out of training."""
+    found, top = [], real.modules["top"]
+    own = x if "bottom" in real.modules else None
+    with torch.no_grad():
+        for at in range(0, len(came), batch):
+            part = None if own is None else own[at : at + batch]
+            found.append(
+                logits_of(real, part, tensor_of(came[at : at + batch], top)).to("cpu", torch.float64)
+            )
+    return np.concatenate([one.numpy() for one in found])
+
+
+def alone(part: Part, x: Rows, batch: int) -> Floats:
+    """(rows, logits) of a network in one process."""
+    part.train(False)
+    whole = part.modules["network"]
+    with torch.no_grad():
+        found = [
+            outputs(whole, tensor_of(x[at : at + batch], whole)).to("cpu", torch.float64).numpy()
+            for at in range(0, len(x), batch)
+        ]
+    return np.concatenate(found)
+
+
+def _payer(setting: Setting) -> Payer | None:
+    """Who pays for showing activations once more. Raises `NotAllowed`, `NotCovered`, `PrivacyBudgetExceeded`."""
+    require_noise(setting.session, ACTIVATIONS, setting.activations is not None)
+    if setting.activations is None:
+        return None
+    policy = policy_for(setting.session, ACTIVATIONS)
+    plan = setting.activations.plan(ACTIVATIONS, setting.terms.epochs, policy.account)
+    payer = Payer(policy, ACTIVATIONS, plan.details(rng=setting.session.rng), setting.plan_id)
+    payer.require(plan.scoring, 1)
+    return payer
+
+
+def _shown(setting: Setting, part: Part, payer: Payer | None, hosts: int) -> Callable[[slice], Rows]:
+    """The activations of some rows, with noise where it is paid for."""
+    module, x = part.modules["bottom"], setting.x
+    if x is None:
+        raise ParameterError(f"{setting.who}: its bottom module needs columns: pass X")
+    if payer is None or setting.activations is None:
+        return lambda part: scored(module, x[part])
+    plan = setting.activations.plan(ACTIVATIONS, setting.terms.epochs)
+    made = scored(module, x)
+    if np.isfinite(made).all():
+        payer.pay(plan.scoring, "a scoring").use(plan.scoring)
+        made = noised(made, plan, largest(hosts), rng=setting.session.rng)
+    return lambda part: made[part]

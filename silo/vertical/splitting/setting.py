@@ -1,0 +1,122 @@
+"""What one member brings to a split fit or scoring, the same for all roles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from silo.errors import NotAllowed
+from silo.privacy import events
+from silo.protocols.split.terms import FRAME, Terms
+from silo.protocols.split.wire import Rows
+from silo.protocols.vertical.context import SPLIT
+from silo.vertical.meeting import require
+from silo.vertical.passes import fingerprint
+from silo.vertical.splitting.kept import Kept
+from silo.vertical.splitting.noise import ACTIVATIONS, GRADIENTS, Noise, NoisePlan
+from silo.vertical.splitting.part import Maker, Part
+from silo.vertical.splitting.paying import Payer, policy_for, require_noise
+from silo.vertical.splitting.randomized import RandomizedLabels
+from silo.vertical.splitting.residuals import Labels
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from silo.session import Session
+
+CUT: Final = "width of the cut"
+BACK: Final = "width of what comes back"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Setting:
+    """A member's part: its modules, rows and labels, and how they are protected."""
+
+    session: Session
+    terms: Terms
+    make: Maker
+    u_shaped: bool
+    bottom: nn.Module | None = None
+    top: nn.Module | None = None
+    middle: nn.Module | None = None
+    x: Rows | None = None
+    labels: Labels | None = None
+    classes: int = 0
+    cut: int | None = None
+    gradients: Noise | RandomizedLabels | None = None
+    activations: Noise | None = None
+    finish: int = 0
+    checkpoint: str | Path | None = None
+    aligned: bytes = b""
+    plan_id: str = field(default="")
+
+    @property
+    def who(self) -> str:
+        return self.session.me
+
+    @property
+    def rows(self) -> int | None:
+        """How many there are; None at who has none."""
+        if self.x is not None:
+            return len(self.x)
+        return None if self.labels is None else len(self.labels)
+
+    @property
+    def columns(self) -> int:
+        return 0 if self.x is None else self.x.shape[1]
+
+    def said(self, *, scoring: bool = False) -> tuple[tuple[str, str], ...]:
+        """What all have to say alike."""
+        shape = ("shape", "U" if self.u_shaped else "V")
+        if scoring:
+            return (*self.terms.said()[1:], shape)
+        return (*self.terms.said(), shape, ("epochs of the top alone", str(self.finish)))
+
+    def require(self) -> None:
+        """Refuse what the charter does not grant. Raises `NotAllowed`."""
+        allowed = require(self.session, SPLIT, rows=self.rows, labelled=self.labels is not None)
+        if self.terms.epochs > allowed.passes:
+            raise NotAllowed("the epochs of a split network", allowed.passes, self.terms.epochs)
+
+    def kept(self, *parts: Part) -> Kept:
+        """The files of this fit; the weights with which a process happens to begin are no mark of it."""
+        shapes = [(name, value.shape) for part in parts for name, value in sorted(part.arrays().items())]
+        said = repr(
+            (self.said(), self.session.members, self.gradients, self.activations, self.classes, shapes)
+        )
+        tables: list[Any] = [table for table in (self.x, self.labels) if table is not None]
+        return Kept(self.checkpoint, self.who, fingerprint(said, *tables))
+
+    def activation_noise(self, before: int) -> tuple[NoisePlan, Payer] | None:
+        """Noise on activations, and who pays for it, once all epochs fit the budget. Raises as `Payer`."""
+        require_noise(self.session, ACTIVATIONS, self.activations is not None)
+        if self.activations is None:
+            return None
+        policy = policy_for(self.session, ACTIVATIONS)
+        plan = self.activations.plan(ACTIVATIONS, self.terms.epochs, policy.account)
+        payer = Payer(policy, ACTIVATIONS, plan.details(rng=self.session.rng), self.plan_id)
+        left, last = self.terms.epochs - before, (plan.scoring,) if self.finish else ()
+        payer.require(events.Composed((*([plan.event] * left), *last)), 1 if left or last else 0)
+        return plan, payer
+
+    def label_noise(self, before: int) -> tuple[NoisePlan | RandomizedLabels, Payer] | None:
+        """The same for labels."""
+        require_noise(self.session, GRADIENTS, self.gradients is not None)
+        if self.gradients is None:
+            return None
+        policy = policy_for(self.session, GRADIENTS)
+        rng = self.session.rng
+        if isinstance(self.gradients, RandomizedLabels):
+            payer = Payer(policy, GRADIENTS, self.gradients.details(rng=rng), self.plan_id)
+            payer.require(self.gradients.event(self.classes), 0 if before else 1)
+            return self.gradients, payer
+        plan = self.gradients.plan(GRADIENTS, self.terms.epochs, policy.account)
+        payer = Payer(policy, GRADIENTS, plan.details(rng=rng), self.plan_id)
+        payer.require(plan.event, self.terms.epochs - before)
+        return plan, payer
+
+    def coming(self, row_bytes: int, epochs: int, peers: int) -> int:
+        """About how many bytes will leave."""
+        rows = self.rows or 0
+        return peers * epochs * (rows * row_bytes + self.terms.messages(rows) * FRAME)
