@@ -259,7 +259,10 @@ def _open_signing(
             secret = Secret(bytes.fromhex(table["secret"]))
         else:
             if passphrase is None:
-                raise WrongPassphrase(f"the identity in {home} is under a passphrase: give it")
+                raise WrongPassphrase(
+                    f"the identity in {home} is under a passphrase: give it, "
+                    "on the command line by --passphrase-prompt or --passphrase-env VARIABLE"
+                )
             salt = bytes.fromhex(table["salt"])
             key, password = _stretch(passphrase, salt)
             secret = Secret(

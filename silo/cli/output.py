@@ -41,7 +41,9 @@ def passphrase(variable: str | None, prompt: bool, *, confirm: bool = False) -> 
     if variable:
         value = os.environ.get(variable)
         if not value:
-            raise IdentityError(f"the environment variable {variable} is not set: set it to the passphrase")
+            raise IdentityError(
+                f"the environment variable {variable} is not set, or empty: set it to the passphrase"
+            )
         return value
     if prompt:
         return str(click.prompt("Passphrase", hide_input=True, confirmation_prompt=confirm, err=True))

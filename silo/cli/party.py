@@ -50,12 +50,21 @@ def take_part(
         trace.touch(mode=0o600)
         trace.write_text("".join(traceback.format_exception(error)))
         click.echo(f"who:  {session.me}, in {what}", err=True)
-        click.echo(f"what: [SILO-000] the script raised {type(error).__name__}", err=True)
+        click.echo(
+            f"what: [SILO-000] the script raised {type(error).__name__}{_place(error, what)}", err=True
+        )
         click.echo("why:  see the traceback in the file below; the others were told the code only", err=True)
         click.echo(f"next: less {trace}", err=True)
         return Ended(1)
     finally:
         progress.close()
+
+
+def _place(error: BaseException, script: str) -> str:
+    """Where in the script, by the last line of it that was running; the text of the exception stays in the file."""
+    name = Path(script).name
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if Path(one.filename).name == name]
+    return f" at line {frames[-1].lineno} of {name}" if frames else ""
 
 
 def _others_fault(refusal: SiloError) -> bool:

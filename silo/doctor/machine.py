@@ -27,6 +27,8 @@ EXTRAS = {
     "torch": ["torch"],
     "audit": ["dp_accounting", "scipy"],
     "dp": ["torch", "opacus", "dp_accounting", "scipy"],
+    "he": ["gmpy2", "tenseal"],
+    "vertical": ["rbcl", "sklearn", "narwhals"],
     "report": ["matplotlib", "jinja2"],
     "bench": ["flwr"],
 }

@@ -128,6 +128,11 @@ def _column(values: npt.NDArray[Any], name: object, who: str) -> npt.NDArray[Any
             raise ParameterError(
                 f"{who}: column {name} holds a number beyond {_LARGEST:g}: scale it"
             ) from None
+    texts = [place for place, one in enumerate(listed) if isinstance(one, str)]
+    if texts and len(texts) < len(present):
+        raise ParameterError(
+            f"{who}: column {name} mixes numbers and text, as in row {texts[0]}: mend the cells, or make all text"
+        )
     if not all(isinstance(one, str) for one in present):
         odd = next(one for one in present if not isinstance(one, str))
         raise ParameterError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 from pathlib import Path
 
@@ -29,6 +30,8 @@ def check_the_failing_one(site: Site, failing: Process) -> None:
     assert MEMBERS[0] in lines[0]
     assert "SILO-000" in lines[1]
     assert "ValueError" in lines[1]
+    # The line of the script helps its author, and holds no value.
+    assert re.search(r" at line \d+ of party\.py$", lines[1])
     # The text stays in a file that nobody else on that machine can read.
     trace = site.keys(MEMBERS[0]) / "last-error.txt"
     assert str(trace) in lines[3]

@@ -268,6 +268,7 @@ def sentence(work: Callable[[], Any], *words: str) -> None:
 BAD_TABLES = [
     (with_column("job", ["clerk", "cook", "cook", "nurse"]), ("column job holds text", "encode it")),
     (with_column("job", ["clerk", None, "cook", pd.NA]), ("column job holds text",)),
+    (with_column("job", [1.0, 2.0, "abc", 3.0]), ("column job mixes numbers and text, as in row 2",)),
     (
         with_column("income", [1.0, np.nan, 1.0, 2.0]),
         ("column income, row 1, is missing", "fill it or drop the row"),
