@@ -13,7 +13,7 @@ _HOSPITALS: Final = ("logistic", "mlp")
 
 
 @click.command()
-@click.argument("name", type=click.Choice(["hospitals", "bank", "credit"]))
+@click.argument("name", type=click.Choice(["hospitals", "bank", "credit", "split"]))
 @click.option(
     "--data",
     type=click.Path(),
@@ -48,9 +48,15 @@ def demo(
 
     hospitals: four train one model on rows of their own; the relay adds what they send and learns no single update.
     bank, credit: three and two have other columns of the same people; they find these, fit together and score.
+    split: two train one neural network over their columns, with the labels behind noise (extras dp, vertical).
     """
     from silo.errors import UsageError
 
+    if name == "split":
+        if private or protocol or model:
+            raise UsageError("the demo split takes none of --model, --sum and --private: leave these away")
+        _split(data, out, as_json)
+        return
     if name != "hospitals":
         if private or protocol or model in _HOSPITALS:
             raise UsageError(
@@ -108,6 +114,19 @@ def _vertical(name: str, data: str | None, model: str | None, out: str, as_json:
         output.emit_json(results)
         return
     click.echo(demo_vertical.summary(results))
+
+
+def _split(data: str | None, out: str, as_json: bool) -> None:
+    from silo.cli import demo_split
+    from silo.demo import split
+
+    results = split.run(
+        Path(data) if data else None, folder=Path(out) / "split", tell=_quiet if as_json else _say
+    )
+    if as_json:
+        output.emit_json(results)
+        return
+    click.echo(demo_split.summary(results))
 
 
 def _quiet(_: str) -> None:

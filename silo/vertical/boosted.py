@@ -112,9 +112,8 @@ class BoostedTrees(VerticalEstimator):
         columns = self.binning_.codes(frame, who=self._who)
         far.require_room(columns.shape)
         if self.session is not None:
-            self._together(
-                self.session, terms, columns, target, b"" if ids is None else order(ids, who=self._who)
-            )
+            aligned = b"" if ids is None else order(ids, who=self._who, rows=columns.rows)
+            self._together(self.session, terms, columns, target, aligned)
         elif target is not None:
             self._alone(terms, columns, *target)
         return self

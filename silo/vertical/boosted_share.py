@@ -5,7 +5,7 @@ Each split is also written as a person reads it, for an audit; what is read back
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +14,9 @@ from silo.errors import ParameterError
 from silo.protocols.vertical.boosting.host import Part
 from silo.protocols.vertical.boosting.label import Model
 from silo.protocols.vertical.boosting.parameters import MOST_CLASSES, MOST_TREES
+from silo.vertical import classes as kinds
 from silo.vertical import share, trees
 from silo.vertical.binning import Binning
-
-_TYPES: Final = {"i": np.int64, "f": np.float64, "b": np.bool_, "U": np.str_}
 
 Classes = npt.NDArray[Any] | None
 
@@ -34,9 +33,8 @@ def told(binning: Binning, model: Model | None, part: Part | None, classes: Clas
     if model:
         found["base"] = [float(one) for one in model.base]
         found["trees"] = [trees.tree_told(tree) for tree in model.trees]
-        kind = "U" if classes is None else classes.dtype.kind
-        found["classes"] = [] if classes is None else [str(one) for one in classes]
-        found["class_type"] = kind if kind in _TYPES else "U"
+        found["classes"] = [] if classes is None else kinds.told(classes)
+        found["class_type"] = "U" if classes is None else kinds.kind_of(classes)
     return found
 
 
@@ -67,17 +65,6 @@ def read(found: share.Share, owners: int) -> tuple[Binning, Model | None, Part |
             raise ParameterError("the part of a boosted model has trees with other splits")
     if len(base) != groups or len(grown) != len(splits):
         raise ParameterError("the part of a boosted model has another number of trees or classes")
-    classes = share.words(found, "classes")
-    kind = _TYPES.get(str(found.get("class_type")), np.str_)
-    return binning, Model(groups, base, grown, splits), None, _typed(classes, kind)
-
-
-def _typed(classes: tuple[str, ...], kind: Any) -> Classes:
-    if not classes:
-        return None
-    if kind is np.bool_:
-        return np.array([one == "True" for one in classes])
-    try:
-        return np.array(classes).astype(kind)
-    except ValueError:
-        raise ParameterError("the classes of this part of a model are not of the type that it says") from None
+    said, kind = share.words(found, "classes"), str(found.get("class_type"))
+    classes = kinds.read(said, kind, max(groups, 2)) if said else None
+    return binning, Model(groups, base, grown, splits), None, classes

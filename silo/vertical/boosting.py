@@ -15,6 +15,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from silo.errors import ParameterError
 from silo.protocols.vertical.boosting.gradients import Logistic, Objective, Softmax, SquaredError
 from silo.protocols.vertical.boosting.parameters import MOST_CLASSES
+from silo.vertical import classes
 from silo.vertical.boosted import BoostedTrees, Floats
 
 
@@ -34,9 +35,7 @@ class GradientBoosting(ClassifierMixin, BoostedTrees):  # type: ignore[misc]
     kind = "boosting"
 
     def _target(self, y: npt.NDArray[Any]) -> tuple[Floats, Objective]:
-        from sklearn.utils.multiclass import check_classification_targets
-
-        check_classification_targets(y)
+        classes.require(y, self._who)
         self.classes_, found = np.unique(y, return_inverse=True)
         many = len(self.classes_)
         if not 2 <= many <= MOST_CLASSES:

@@ -1,4 +1,4 @@
-"""The two classes of a logistic regression as text, and back as they were."""
+"""The classes of a classifier: what labels may be, and classes as text and back as they were."""
 
 from __future__ import annotations
 
@@ -18,8 +18,23 @@ def kind_of(classes: npt.NDArray[Any]) -> str:
     return classes.dtype.kind if classes.dtype.kind in _TYPES else "U"
 
 
-def read(said: tuple[str, ...], kind: str) -> npt.NDArray[Any]:
-    """The two classes as they were saved. Raises `ParameterError`."""
+def require(y: npt.NDArray[Any], who: str) -> None:
+    """Refuse labels that are no classes, such as measured numbers. Raises `ParameterError`."""
+    from sklearn.utils.multiclass import check_classification_targets
+
+    try:
+        check_classification_targets(y)
+    except ValueError as problem:
+        raise ParameterError(f"{who}: y holds no classes: {str(problem).partition('.')[0]}") from None
+
+
+def told(classes: npt.NDArray[Any]) -> list[str]:
+    """Each as text."""
+    return [str(one) for one in classes]
+
+
+def read(said: tuple[str, ...], kind: str, count: int = 2) -> npt.NDArray[Any]:
+    """So many classes as they were saved. Raises `ParameterError`."""
     found: npt.NDArray[Any]
     try:
         # Every text but the empty one would be true.
@@ -27,8 +42,8 @@ def read(said: tuple[str, ...], kind: str) -> npt.NDArray[Any]:
         found = np.array(values).astype(_TYPES[kind])
     except (KeyError, ValueError, OverflowError):
         found = np.zeros(0)
-    if len(np.unique(found)) != 2 or len(found) != 2:
+    if len(np.unique(found)) != count or len(found) != count:
         raise ParameterError(
-            "the part of a model does not say its two classes: it was changed after it was saved"
+            f"the part of a model does not say its {count} classes: it was changed after it was saved"
         )
     return found

@@ -55,7 +55,7 @@ def numeric(frame: Frame, *, who: str) -> Floats:
     for place, (name, column) in enumerate(zip(frame.names, frame.columns, strict=True)):
         if column.dtype == object:
             raise ParameterError(
-                f"{who}: column {name} holds text, and a linear model takes numbers: encode it, for example "
+                f"{who}: column {name} holds text, and this model takes numbers: encode it, for example "
                 "one column of 0 and 1 for each category"
             )
         if not np.isfinite(column).all():

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
 
-from silo.errors import ParameterError
+from silo.errors import NotAllowed, ParameterError
 from silo.protocols.vertical.context import LINEAR, Context
 from silo.protocols.vertical.linear import families, hidden, host, label, scoring
 from silo.protocols.vertical.linear.families import Floats
@@ -22,7 +22,6 @@ from silo.protocols.vertical.linear.search import LabelModel, LabelState, Search
 from silo.protocols.vertical.linear.terms import Terms, cap
 from silo.vertical import classes, foreseen, frames, share
 from silo.vertical.base import VerticalEstimator, column
-from silo.vertical.foreseen import fit as _leaving
 from silo.vertical.meeting import meet, order, require
 from silo.vertical.passes import Kept, fingerprint
 
@@ -87,9 +86,7 @@ class LinearModel(VerticalEstimator):
         allowed = require(session, LINEAR, rows=len(x), labelled=y is not None)
         most = allowed.passes if self.max_iter is None else self.max_iter
         if most > allowed.passes:
-            raise ParameterError(
-                f"max_iter = {most}, and the charter allows {allowed.passes} passes: ask for fewer, or leave it out"
-            )
+            raise NotAllowed("the passes of a linear model", allowed.passes, most)
         terms = Terms(self.kind, l2, l1, self.scheme, most, self.tol)
         said = (*terms.said(), ("intercept", str(bool(self.fit_intercept))))
         tables = (x,) if y is None else (x, y)
@@ -101,7 +98,7 @@ class LinearModel(VerticalEstimator):
             cap(context, terms.passes)
             if y is not None:
                 asked = foreseen.requests(terms, context)
-                session.check_leaving(_leaving(terms, len(x), x.shape[1], asked))
+                session.check_leaving(foreseen.fit(terms, len(x), x.shape[1], asked))
 
         meeting = meet(
             session,
@@ -112,7 +109,7 @@ class LinearModel(VerticalEstimator):
             independent=hidden.independent(x, centred=self.fit_intercept),
             terms=said,
             aligned=aligned,
-            coming=_leaving(terms, len(x), x.shape[1], len(session.members) - 1),
+            coming=foreseen.fit(terms, len(x), x.shape[1], len(session.members) - 1),
             reached=before,
             check=allow,
         )
@@ -239,14 +236,7 @@ class LogisticRegression(ClassifierMixin, LinearModel):  # type: ignore[misc]
         return self.l1_ratio / self.C, (1 - self.l1_ratio) / self.C
 
     def _target(self, y: npt.NDArray[Any]) -> Floats:
-        from sklearn.utils.multiclass import check_classification_targets
-
-        try:
-            check_classification_targets(y)
-        except ValueError as problem:
-            raise ParameterError(
-                f"{self._who}: y holds no classes: {str(problem).partition('.')[0]}"
-            ) from None
+        classes.require(y, self._who)
         self.classes_ = np.unique(y)
         if len(self.classes_) != 2:
             many = len(self.classes_)

@@ -37,7 +37,7 @@ from silo.protocols.vertical.linear import terms as terms_of
 from silo.protocols.vertical.linear.terms import LATTICE, PAILLIER, product_terms
 from silo.protocols.vertical.linear.terms import Terms as LinearTerms
 from silo.transport.memory import Hub
-from silo.vertical import linear
+from silo.vertical import foreseen
 from tests.protocols.vertical import boosting_circle
 from tests.protocols.vertical.boosting_circle import Circle
 from tests.protocols.vertical.joint import BANK, Floats, allow_small_keys, data, fit
@@ -494,7 +494,7 @@ def test_no_fit_sends_more_than_the_task_was_asked_for(rows: int) -> None:
     plan, passes, width = product_terms(rows), 10, 500
     replies = passes * products.reply_bytes(plan, Budget.of(plan), width)
     terms = LinearTerms("logistic", 1.0, 0.0, LATTICE, passes, 0.0)
-    assert linear._leaving(terms, rows, width, 1) >= replies
+    assert foreseen.fit(terms, rows, width, 1) >= replies
 
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")

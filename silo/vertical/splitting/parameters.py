@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.utils.multiclass import check_classification_targets
 
 from silo.errors import ParameterError
 from silo.protocols.split.schedule import Schedule
 from silo.protocols.split.terms import Terms
 from silo.protocols.split.wire import Rows
-from silo.vertical import frames
+from silo.vertical import classes, frames
 from silo.vertical.base import VerticalEstimator, column
 from silo.vertical.splitting.noise import Noise
 from silo.vertical.splitting.randomized import RandomizedLabels
@@ -108,12 +107,20 @@ class SplitParameters(VerticalEstimator):
                 raise ParameterError(f"{self._who}: pass X, the columns that the model was fitted on")
             return None
         frame = self._frame(X, reset=reset)
-        return frames.numeric(frame, who=self._who).astype(np.float32)
+        found = frames.numeric(frame, who=self._who)
+        with np.errstate(over="ignore"):
+            rows = found.astype(np.float32)
+        if not np.isfinite(rows).all():
+            row, place = np.argwhere(~np.isfinite(rows))[0]
+            raise ParameterError(
+                f"{self._who}: column {frame.names[place]}, row {row}, is beyond what float32 holds: scale it"
+            )
+        return rows
 
     def _labels(self, y: Any, x: Rows | None) -> npt.NDArray[np.int64]:
         rows = len(x) if x is not None else len(y)
         found = column(y, rows=rows, who=self._who)
-        check_classification_targets(found)
+        classes.require(found, self._who)
         self.classes_, places = np.unique(found, return_inverse=True)
         if len(self.classes_) < 2:
             raise ParameterError(f"{self._who}: a classifier needs two classes or more, and y has 1 class")

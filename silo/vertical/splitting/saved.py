@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from silo.errors import ParameterError
-from silo.vertical.share import Share
+from silo.vertical import classes
+from silo.vertical.share import Share, words
 from silo.vertical.splitting.alone import network
 from silo.vertical.splitting.part import Part
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
     from silo.vertical.splitting.network import SplitNetwork
 
 _KINDS: Final = {one: np.dtype(one) for one in ("<f4", "<f8", "<f2", "<i8", "<i4", "|u1", "|b1", "|i1")}
-_CLASS_KINDS: Final = {"i": np.int64, "u": np.uint64, "f": np.float64, "b": np.bool_, "U": np.str_}
 _FIGURES: Final = ("width", "back", "logits", "epochs", "batch", "micro_batches")
 
 
@@ -30,8 +30,7 @@ def told(model: SplitNetwork) -> dict[str, Any]:
         for key, value in part.arrays().items()
         if not key.startswith("optimizer|")
     }
-    classes = getattr(model, "classes_", np.zeros(0))
-    kind = classes.dtype.kind if classes.dtype.kind in _CLASS_KINDS else "U"
+    known = getattr(model, "classes_", np.zeros(0))
     return {
         "width": model.width_,
         "back": model.back_,
@@ -41,8 +40,8 @@ def told(model: SplitNetwork) -> dict[str, Any]:
         "micro_batches": int(model.micro_batches),
         "wire": str(model.wire),
         "u_shaped": bool(model.u_shaped) or model.middle is not None,
-        "classes": [str(one) for one in classes],
-        "class_type": kind,
+        "classes": classes.told(known),
+        "class_type": classes.kind_of(known),
         "parts": {name: sorted(part.modules) for name, part in model.parts_.items()},
         "arrays": arrays,
     }
@@ -94,21 +93,9 @@ def _part(model: SplitNetwork, name: str, inside: set[str]) -> Part:
 
 
 def _classes(model: SplitNetwork, found: Share) -> None:
-    said, kind = found.get("classes"), found.get("class_type")
-    if (
-        not isinstance(said, list)
-        or not all(isinstance(one, str) for one in said)
-        or kind not in _CLASS_KINDS
-    ):
-        raise ParameterError(
-            "the part of a model does not say its classes: it was changed after it was saved"
-        )
+    said = words(found, "classes")
     if said:
-        values: Any = [one == "True" for one in said] if kind == "b" else said
-        try:
-            model.classes_ = np.array(values).astype(_CLASS_KINDS[str(kind)])
-        except ValueError:
-            raise ParameterError("the classes of a model are not of their type: it was changed") from None
+        model.classes_ = classes.read(said, str(found.get("class_type")), len(said))
 
 
 def _written(value: npt.NDArray[Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import torch
 from silo.errors import ParameterError
 from silo.protocols.split import predicting
 from silo.protocols.split.line import Line
-from silo.protocols.split.wire import Rows
+from silo.protocols.split.wire import Rows, require_finite
 from silo.protocols.vertical.context import SPLIT
 from silo.vertical.meeting import meet
 from silo.vertical.splitting.bottoms import largest, noised, scored
@@ -105,10 +105,11 @@ def _shown(setting: Setting, part: Part, payer: Payer | None, hosts: int) -> Cal
     if x is None:
         raise ParameterError(f"{setting.who}: its bottom module needs columns: pass X")
     if payer is None or setting.activations is None:
-        return lambda part: scored(module, x[part])
+        return lambda rows: scored(module, x[rows])
     plan = setting.activations.plan(ACTIVATIONS, setting.terms.epochs)
     made = scored(module, x)
-    if np.isfinite(made).all():
-        payer.pay(plan.scoring, "a scoring").use(plan.scoring)
-        made = noised(made, plan, largest(hosts), rng=setting.session.rng)
-    return lambda part: made[part]
+    # Noise hides no infinity: without this, the rows before it would leave as they are.
+    require_finite(made, f"{setting.who}: the bottom module gave")
+    payer.pay(plan.scoring, "a scoring").use(plan.scoring)
+    made = noised(made, plan, largest(hosts), rng=setting.session.rng)
+    return lambda rows: made[rows]

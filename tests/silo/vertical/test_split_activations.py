@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from silo.protocols.split import words  # noqa: E402
 from silo.protocols.split.shown import Shower  # noqa: E402
 from silo.training.private import optimizer  # noqa: E402
 from silo.vertical import Noise  # noqa: E402
-from silo.vertical.splitting import bottoms  # noqa: E402
+from silo.vertical.splitting import bottoms, scoring  # noqa: E402
 from silo.vertical.splitting.bottoms import Bottom, PrivateBottom, noised  # noqa: E402
 from silo.vertical.splitting.part import Part  # noqa: E402
 from tests.silo.vertical import split_table as st  # noqa: E402
@@ -223,3 +224,27 @@ def test_what_it_costs_is_said_for_replaced_rows() -> None:
     assert plan.mu == pytest.approx((5 * 2 * (2 / 8.0) ** 2) ** 0.5)
     assert "one row replaced" in plan.details(rng=SystemRng())["neighbours"]
     assert "two rows" in plan.describe()
+
+
+def test_an_infinity_in_a_scoring_is_named_before_a_row_leaves_or_is_paid(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Noise hides no infinity; the rows before it must not leave without noise either."""
+    paid: list[str] = []
+    module = nn.Linear(2, 2)
+    x = np.ones((40, 2), np.float32)
+    x[-1] = np.finfo(np.float32).max
+
+    class Paying:
+        def pay(self, event: Any, what: str) -> Any:
+            paid.append(what)
+            raise AssertionError("it was paid")
+
+    setting = SimpleNamespace(
+        x=x, who="telecom", activations=Noise(4.0), terms=SimpleNamespace(epochs=3), session=None
+    )
+    with torch.no_grad():
+        module.weight.fill_(2.0)
+    with pytest.raises(ParameterError, match="telecom: the bottom module gave inf in row 39"):
+        scoring._shown(setting, Part({"bottom": module}, plain), Paying(), 1)  # type: ignore[arg-type]
+    assert not paid
