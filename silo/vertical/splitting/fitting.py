@@ -10,7 +10,7 @@ from silo.protocols.errors import UnlikeTerms
 from silo.protocols.split import host, label, ushaped
 from silo.protocols.split.line import Line
 from silo.protocols.split.schedule import Schedule
-from silo.protocols.vertical.context import SPLIT
+from silo.protocols.vertical.context import SPLIT, Context
 from silo.vertical.meeting import Meeting, meet
 from silo.vertical.splitting import building, modules
 from silo.vertical.splitting.kept import Arrays, Kept
@@ -83,7 +83,15 @@ def _label(setting: Setting) -> Fitted:
     hosts = len(setting.session.members) - 1
     cut = "" if setting.cut is None else str(setting.cut)
     size = setting.terms.gradient_bytes(setting.cut or own or 1)
-    begun = _begin(setting, kept, size, cut=cut, peers=hosts, settle=settle)
+    begun = _begin(
+        setting,
+        kept,
+        size,
+        cut=cut,
+        peers=hosts,
+        settle=settle,
+        exact=lambda: setting.terms.gradient_bytes(found["width"]),
+    )
     width, logits = found["width"], found["logits"]
     top = building.top_of(setting, parts, noise, logits, lambda done: kept.keep(done, top.arrays()))
     if begun.start:
@@ -111,7 +119,15 @@ def _owner(setting: Setting) -> Fitted:
 
     bottom = building.bottom_of(setting, part, width, shown, keep, 1)
     try:
-        begun = _begin(setting, kept, 2 * setting.terms.gradient_bytes(width), cut=str(width), settle=settle)
+        size = setting.terms.gradient_bytes(width)
+        begun = _begin(
+            setting,
+            kept,
+            size,
+            cut=str(width),
+            settle=settle,
+            exact=lambda: size + setting.terms.gradient_bytes(found["back"]),
+        )
         top = building.top_of(setting, parts, hidden, found["logits"], lambda done: None)
         made.append(top)
         if begun.start:
@@ -147,7 +163,8 @@ def _partner(setting: Setting) -> Fitted:
     kept = setting.kept(part)
     back = modules.width_of(module, modules.blank(2, setting.cut), "middle", setting.who)
     setting.terms.require_width(back)
-    begun = _begin(setting, kept, 0, cut=str(setting.cut), back=str(back))
+    size = setting.terms.gradient_bytes(setting.cut) + setting.terms.gradient_bytes(back)
+    begun = _begin(setting, kept, size, cut=str(setting.cut), back=str(back), exact=lambda: size)
     if begun.start:
         part.load(kept.at(begun.start))
     middle = Middle(part, lambda done: kept.keep(done, part.arrays()))
@@ -186,8 +203,16 @@ def _begin(
     back: str = "",
     peers: int = 1,
     settle: Callable[[Mapping[str, str]], object] = lambda _: None,
+    exact: Callable[[], int] | None = None,
 ) -> _Begun:
+    """Call the roll; `exact` are the bytes of a row once the others have said their widths."""
     session, terms = setting.session, setting.terms
+    left = terms.epochs - kept.newest
+
+    def check(context: Context) -> None:
+        if exact is not None:
+            session.check_leaving(setting.coming(exact(), left, peers, context.parameters.rows))
+
     meeting = meet(
         session,
         SPLIT,
@@ -197,10 +222,11 @@ def _begin(
         terms=setting.said(),
         left_open=((CUT, cut), (BACK, back)),
         aligned=setting.aligned,
-        coming=setting.coming(row_bytes, terms.epochs - kept.newest, peers),
+        coming=setting.coming(row_bytes, left, peers),
         reached=kept.newest,
         noised=True,
         settle=settle,
+        check=check,
     )
     line = Line(meeting.context, session.me, session.channel_key, rng=session.rng)
     start = min(meeting.reached.values())

@@ -45,6 +45,9 @@ def gather(
         coming=setting.coming(8 * (width + back) + 16, 1, 1),
         scoring=True,
         noised=True,
+        check=lambda context: session.check_leaving(
+            setting.coming(8 * (width + back) + 16, 1, 1, context.parameters.rows)
+        ),
     )
     line = Line(meeting.context, session.me, session.channel_key, rng=session.rng)
     if partner:

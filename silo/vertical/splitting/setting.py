@@ -116,7 +116,7 @@ class Setting:
         payer.require(plan.event, self.terms.epochs - before)
         return plan, payer
 
-    def coming(self, row_bytes: int, epochs: int, peers: int) -> int:
-        """About how many bytes will leave."""
-        rows = self.rows or 0
+    def coming(self, row_bytes: int, epochs: int, peers: int, rows: int | None = None) -> int:
+        """About how many bytes will leave; `rows` are those of the others, where this member has none."""
+        rows = rows or self.rows or 0
         return peers * epochs * (rows * row_bytes + self.terms.messages(rows) * FRAME)

@@ -287,3 +287,25 @@ def test_names_load_without_torch() -> None:
         "assert 'torch' not in sys.modules, 'torch was loaded'"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("who", [st.NAMES[:2], st.NAMES])
+def test_no_more_is_sent_than_was_foreseen_once_the_widths_are_known(who: Any) -> None:
+    """A label party without a bottom knows nothing of the cut before the roll call."""
+
+    def work(session: silo.Session) -> tuple[int, int]:
+        asked: list[int] = []
+        honest = session.check_leaving
+
+        def listening(coming: int, rounds: int = 0) -> None:
+            asked.append(coming)
+            honest(coming, rounds=rounds)
+
+        session.check_leaving = listening  # type: ignore[method-assign]
+        before = session.seat.endpoint.traffic.bytes_sent
+        st.fitted(session, bank={"bottom": None, "top": st.top(st.CUT)})
+        return session.seat.endpoint.traffic.bytes_sent - before, max(asked)
+
+    words = {"two_party": silo.TWO_PARTY_WORDS} if len(who) == 2 else {}
+    for name, (sent, most) in silo.simulate(who, work, vertical=st.OPEN, **words).items():
+        assert 0 < sent <= most, f"{name} sent {sent} bytes and asked for {most}"
