@@ -17,6 +17,7 @@ import torch
 
 from silo.crypto.rng import Rng
 
+_ACCELERATED = torch.accelerator.is_available()
 _lock = threading.Lock()
 _inside = 0
 _saved: tuple[torch.Tensor, list[torch.Tensor], Any, Any] | None = None
@@ -48,6 +49,11 @@ def unforeseeable(rng: Rng) -> Iterator[None]:
 
 def reseed(rng: Rng) -> None:
     """Give all three a fresh seed. Generators that a data set keeps for itself are out of reach."""
-    torch.manual_seed(int.from_bytes(rng.bytes(8), "little"))
+    seed = int.from_bytes(rng.bytes(8), "little")
+    if _ACCELERATED:
+        torch.manual_seed(seed)
+    else:
+        # For cards that are not there torch.manual_seed keeps a note with a whole traceback: a fifth of a small step.
+        torch.default_generator.manual_seed(seed)
     np.random.seed(list(rng.bytes(64)))
     random.seed(rng.bytes(32))
