@@ -17,7 +17,7 @@ from silo.crypto.ring import FixedPoint, Ring
 from silo.crypto.rng import InsecureSeededRng
 from silo.crypto.secret import Secret
 from silo.protocols.errors import TooFewParties
-from silo.protocols.secagg import directory, drawing, survivors
+from silo.protocols.secagg import client, directory, drawing, survivors
 from tests.protocols.secagg.federation import STEPS, Federation, expected
 
 LOSING = [s for s in STEPS if s != "reveal"]
@@ -194,7 +194,7 @@ def test_a_thousand_parties_of_which_three_in_ten_disappear(monkeypatch: pytest.
         (directory, "read"),
         (drawing, "draw"),
         (survivors, "read"),
-        (survivors, "count_votes"),
+        (client, "count_votes"),
     ):
         monkeypatch.setattr(module, name, _once_a_message(getattr(module, name)))
     fed = Federation(1000, threshold=42, degree=106, length=10_000, colluders=100, cohort=600)
