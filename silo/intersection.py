@@ -53,7 +53,7 @@ def intersect(session: Session, ids: Any, *, reveal: str = ROWS, column: str = "
 
 def require(session: Session, ids: Any, reveal: str, column: str) -> list[bytes]:
     """The identifiers as they are compared, once the charter allows this. Raises `ParameterError`, `NotAllowed`."""
-    need("an intersection", "vertical", "rbcl")
+    need("an intersection", "vertical", "rbcl", "nacl")
     terms = session.charter.intersection
     if terms is None or reveal not in terms.reveal:
         granted = ", ".join(terms.reveal) if terms else "no intersections"

@@ -65,7 +65,7 @@ def member(
         return exponent.raise_items(prefix, [items[place] for place in order[at:upto]], threads=threads)
 
     def doubled(piece: bytes) -> bytes:
-        return exponent.raise_points(piece, threads=threads)
+        return exponent.raise_last(piece, threads=threads)
 
     coming = Intake(POINT_BYTES, terms.most, doubled)
     yield from carry(context, me, own, 0, send={peer: Lot(len(items), masked)}, take={peer: coming}, rng=rng)

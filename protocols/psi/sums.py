@@ -132,7 +132,7 @@ def holder(
     key = public.to_bytes() + proof.prove(private)
 
     def doubled(piece: bytes) -> bytes:
-        return lists.tokens(lists.points(exponent.raise_points(piece, threads=threads))).tobytes()
+        return lists.tokens(lists.points(exponent.raise_last(piece, threads=threads))).tobytes()
 
     def pairs(at: int, upto: int) -> bytes:
         places = order[at:upto]
@@ -173,7 +173,7 @@ class _Total:
         width = POINT_BYTES + self._public.ciphertext_bytes
         table = np.frombuffer(piece, np.uint8).reshape(-1, width)
         points = table[:, :POINT_BYTES].tobytes()
-        raised = lists.tokens(lists.points(self._exponent.raise_points(points, threads=self._threads)))
+        raised = lists.tokens(lists.points(self._exponent.raise_last(points, threads=self._threads)))
         matched = lists.among(raised, self._mine)
         found = vector.read(table[:, POINT_BYTES:].tobytes(), self._public, len(table))
         vector.require_units(found, self._public)

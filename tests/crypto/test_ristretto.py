@@ -7,6 +7,7 @@ import hashlib
 import pickle
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,6 +73,54 @@ def test_exponents_commute_and_undo_each_other(items: list[bytes], seeds: tuple[
     assert both == one.raise_points(other.raise_items(b"use", items))
     assert other.inverse().raise_points(both) == one.raise_items(b"use", items)
     assert both != one.raise_items(b"use", items) or not items
+
+
+@settings(max_examples=20, deadline=None)
+@given(items=st.lists(st.binary(max_size=40), max_size=5, unique=True), seed=st.integers(0, 99))
+def test_the_last_exponents_commute_and_tell_items_apart(items: list[bytes], seed: int) -> None:
+    one, other = (Exponent.random(rng=InsecureSeededRng(2 * seed + own)) for own in (0, 1))
+    both = other.raise_last(one.raise_items(b"use", items))
+    assert both == one.raise_last(other.raise_items(b"use", items))
+    assert len({both[at : at + 32] for at in range(0, len(both), 32)}) == len(items)
+    assert both != one.raise_last(one.raise_items(b"use", items)) or not items
+
+
+def test_the_last_exponent_is_that_of_rfc_7748_at_the_inverse_square() -> None:
+    raw = InsecureSeededRng(5).bytes(32)
+    private = X25519PrivateKey.from_private_bytes(raw)
+    for point in map(bytes.fromhex, MULTIPLES):
+        u = pow(int.from_bytes(point, "little"), -2, 2**255 - 19)
+        expected = private.exchange(X25519PublicKey.from_public_bytes(u.to_bytes(32, "little")))
+        assert Exponent.random(rng=InsecureSeededRng(5)).raise_last(point) == expected
+
+
+def test_the_map_to_the_curve_keeps_multiples() -> None:
+    # 2 P and 3 P by the group, then by an exponent each, are P by the same exponents times 2 and 3.
+    base = bytes.fromhex(MULTIPLES[0])
+    drawn = Exponent.random(rng=InsecureSeededRng(3))
+    for value, multiple in enumerate(MULTIPLES, start=1):
+        twice = scalar(value).raise_points(drawn.raise_points(base))
+        assert twice == drawn.raise_points(bytes.fromhex(multiple))
+        last = Exponent.random(rng=InsecureSeededRng(4))
+        assert last.raise_last(twice) == drawn.raise_last(last.raise_points(bytes.fromhex(multiple)))
+
+
+@pytest.mark.parametrize("raw", [*BAD, "00" * 32])
+def test_what_is_no_point_has_no_last_exponent(raw: str) -> None:
+    good = bytes.fromhex(MULTIPLES[1])
+    drawn = Exponent.random(rng=InsecureSeededRng(6))
+    for threads in (1, 2):
+        with pytest.raises(NotAPoint) as caught:
+            drawn.raise_last(good * 1500 + bytes.fromhex(raw) + good, threads=threads)
+        assert caught.value.index == 1500
+    with pytest.raises(ParameterError, match="no whole number"):
+        drawn.raise_last(good + b"x")
+
+
+def test_an_exponent_that_was_not_drawn_is_never_last() -> None:
+    for exponent in (scalar(5), Exponent.random(rng=InsecureSeededRng(6)).inverse()):
+        with pytest.raises(ParameterError, match="was drawn"):
+            exponent.raise_last(bytes.fromhex(MULTIPLES[1]))
 
 
 def test_threads_change_nothing() -> None:
