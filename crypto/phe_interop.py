@@ -21,7 +21,7 @@ def _phe() -> Any:
         return import_module("phe")
     except ModuleNotFoundError:
         raise ParameterError(
-            "the exchange with python-paillier needs it: install silo-privacy[phe]"
+            "the exchange with python-paillier needs it: run `pip install '.[phe]'` in Silo's source folder"
         ) from None
 
 

@@ -7,7 +7,7 @@ Adversary: a malicious relay. It learns the size, and that there was a message; 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from silo.crypto import aead, labels
@@ -38,6 +38,10 @@ class Pair:
     peer: str
     own: AgreementKey
     peer_key: bytes
+    _keys: dict[str, tuple[Secret, bytes]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """By sender; worked out once, however many messages there are."""
 
     def seal(self, plaintext: bytes, *, rng: Rng) -> Private:
         """Encrypt for the peer."""
@@ -55,6 +59,11 @@ class Pair:
             ) from None
 
     def _key(self, sender: str, recipient: str) -> tuple[Secret, bytes]:
+        if sender not in self._keys:
+            self._keys[sender] = self._agreed(sender, recipient)
+        return self._keys[sender]
+
+    def _agreed(self, sender: str, recipient: str) -> tuple[Secret, bytes]:
         where = self.bearings
         info = labels.bind(labels.CHANNEL, where.parameters, where.session, where.round, sender, recipient)
         try:

@@ -152,7 +152,7 @@ class CohortChanged(UsageError):
 
 
 class QueriesSpent(NotAllowed):
-    """This member has answered as many intersections, or taken part in as many fits, as the charter allows."""
+    """This member has answered as many intersections, or taken part in as many fits or scorings, as agreed."""
 
     code = "SILO-406"
 

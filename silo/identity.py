@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from cryptography.x509.oid import NameOID
 
-from silo import expiry
+from silo import expiry, private_file
 from silo.card import Card, check_name
 from silo.crypto import aead, labels
 from silo.crypto.errors import refuse_pickle
@@ -292,12 +292,8 @@ def _make_private_directory(home: Path) -> None:
 
 def _write_private(path: Path, content: bytes) -> None:
     try:
-        # O_EXCL, and the mode at creation: there is no moment at which others can read it.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
+        with private_file.creating(path) as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
     except OSError as problem:
         raise IdentityError(f"{path} cannot be written: {problem.strerror}") from None
 

@@ -52,6 +52,9 @@ CREATE TABLE IF NOT EXISTS queries (
     PRIMARY KEY (agreement, session, round)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS fits (
     agreement BLOB NOT NULL, session BLOB NOT NULL, round INTEGER NOT NULL,
+    PRIMARY KEY (agreement, session, round)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS scorings (
+    agreement BLOB NOT NULL, session BLOB NOT NULL, round INTEGER NOT NULL,
     PRIMARY KEY (agreement, session, round)) WITHOUT ROWID
 """
 
@@ -189,6 +192,10 @@ class Journal:
     def fit(self, agreement: bytes, session: bytes, round: int, most: int) -> None:
         """Count a vertical fit under this charter, before anything of it leaves. Raises `QueriesSpent`."""
         self._count("fits", agreement, session, round, most, "vertical fits")
+
+    def score(self, agreement: bytes, session: bytes, round: int, most: int) -> None:
+        """Count a vertical scoring under this charter, before anything of it leaves. Raises `QueriesSpent`."""
+        self._count("scorings", agreement, session, round, most, "vertical scorings")
 
     def _count(self, table: str, agreement: bytes, session: bytes, round: int, most: int, what: str) -> None:
         with self._writing():

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 from pathlib import Path
 from typing import Any, Final, final
 
+from silo import private_file
 from silo.charter import SUMS, Charter
 from silo.crypto import aead, labels
 from silo.crypto.errors import DecryptionFailed, refuse_pickle
@@ -80,11 +80,8 @@ class SumKey:
             "sealed": base64.b64encode(sealed).decode(),
         }
         try:
-            descriptor = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                json.dump(text, file)
-                file.flush()
-                os.fsync(file.fileno())
+            with private_file.creating(path) as file:
+                file.write(json.dumps(text).encode())
         except OSError as problem:
             raise IdentityError(f"the key {path} cannot be written: {problem.strerror}") from None
         return path

@@ -56,7 +56,9 @@ def plain_tenseal(
     try:
         tenseal: Any = import_module("tenseal")
     except ModuleNotFoundError:
-        raise ParameterError("the comparison needs TenSEAL: install silo-privacy[he]") from None
+        raise ParameterError(
+            "the comparison needs TenSEAL: run `pip install '.[he]'` in Silo's source folder"
+        ) from None
     private = tenseal.context(tenseal.SCHEME_TYPE.CKKS, setting.degree, -1, list(setting.moduli))
     private.global_scale = 2.0**setting.scale_bits
     # TenSEAL prints a warning for a vector of several ciphertexts: give it one at a time.

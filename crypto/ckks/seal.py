@@ -33,7 +33,7 @@ class Engine:
             self._api: Any = import_module("tenseal.sealapi")
         except ModuleNotFoundError:
             raise ParameterError(
-                "sums under CKKS need TenSEAL, which is not installed: install silo-privacy[he]"
+                "sums under CKKS need TenSEAL: run `pip install '.[he]'` in Silo's source folder"
             ) from None
         self.chosen = chosen
         api = self._api

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
+from silo.crypto import cells, powers
 from silo.crypto.okamoto_uchiyama import many_powers
 from silo.crypto.okamoto_uchiyama.keys import SLACK_BITS, PrivateKey
-from silo.crypto.paillier import cells, powers
 from silo.crypto.prg import Keystream
 from silo.crypto.secret import Secret
 

@@ -14,12 +14,11 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from silo.crypto import histograms
+from silo.crypto import cells, histograms, powers
 from silo.crypto.errors import DecryptionFailed, ParameterError, refuse_pickle
 from silo.crypto.histograms import Payload, Run, Terms, Values
 from silo.crypto.okamoto_uchiyama import encryption, many_powers
 from silo.crypto.okamoto_uchiyama.keys import PrivateKey, PublicKey
-from silo.crypto.paillier import cells, powers
 from silo.crypto.rng import Rng
 
 

@@ -20,9 +20,8 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from silo.crypto import labels
+from silo.crypto import labels, powers
 from silo.crypto.errors import ParameterError, refuse_pickle
-from silo.crypto.paillier import powers
 from silo.crypto.rng import Rng
 from silo.crypto.secret import Secret
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from silo.crypto.paillier import powers
+from silo.crypto import powers
 from silo.crypto.prg import Keystream
 from silo.crypto.secret import Secret
 

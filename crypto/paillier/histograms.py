@@ -14,10 +14,10 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from silo.crypto import histograms
+from silo.crypto import cells, histograms, powers
 from silo.crypto.errors import DecryptionFailed, ParameterError, refuse_pickle
 from silo.crypto.histograms import Payload, Run, Terms, Values
-from silo.crypto.paillier import cells, powers, proof, vector
+from silo.crypto.paillier import proof, vector
 from silo.crypto.paillier.keys import SHORT_EXPONENT, PrivateKey, PublicKey
 from silo.crypto.prg import Keystream
 from silo.crypto.rng import Rng

@@ -19,9 +19,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, final
 
+from silo.crypto import powers
 from silo.crypto import products as contract
 from silo.crypto.errors import DecryptionFailed, ParameterError, refuse_pickle
-from silo.crypto.paillier import keys, powers, products, proof, vector
+from silo.crypto.paillier import keys, products, proof, vector
 from silo.crypto.paillier.keys import SHORT_EXPONENT, PrivateKey, PublicKey
 from silo.crypto.products import TAG_BYTES, Integers, Payload, Reply, Terms
 from silo.crypto.rng import Rng

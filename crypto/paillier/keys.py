@@ -7,9 +7,8 @@ import math
 from functools import cached_property
 from typing import Any, Final, final
 
-from silo.crypto import labels
+from silo.crypto import labels, powers
 from silo.crypto.errors import DecryptionFailed, ParameterError, refuse_pickle
-from silo.crypto.paillier import powers
 from silo.crypto.rng import Rng
 from silo.crypto.secret import Secret
 

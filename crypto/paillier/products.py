@@ -13,8 +13,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from silo.crypto import powers
 from silo.crypto.errors import ParameterError
-from silo.crypto.paillier import powers
 from silo.crypto.paillier.keys import PublicKey
 
 MAX_BITS: Final = 32

@@ -10,9 +10,8 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from silo.crypto import labels
+from silo.crypto import labels, powers
 from silo.crypto.errors import ParameterError
-from silo.crypto.paillier import powers
 from silo.crypto.paillier.keys import PrivateKey, PublicKey
 
 ROOTS: Final = 11

@@ -12,8 +12,9 @@ from __future__ import annotations
 import math
 from typing import Final
 
+from silo.crypto import powers
 from silo.crypto.errors import ParameterError
-from silo.crypto.paillier import keys, powers
+from silo.crypto.paillier import keys
 from silo.crypto.paillier.keys import SIZES, PrivateKey
 from silo.crypto.rng import Rng
 

@@ -12,8 +12,9 @@ from typing import Any, Final, final
 
 import numpy.typing as npt
 
+from silo.crypto import powers
 from silo.crypto.errors import DecryptionFailed, ParameterError
-from silo.crypto.paillier import fixed_base, powers, slots
+from silo.crypto.paillier import fixed_base, slots
 from silo.crypto.paillier.keys import SHORT_EXPONENT, PrivateKey, PublicKey
 from silo.crypto.rng import Rng
 from silo.crypto.secret import Secret

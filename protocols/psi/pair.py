@@ -7,7 +7,8 @@ Adversary: semi-honest members, and a malicious relay, which learns the lengths 
 number of rows of the other; a receiver also which of its own rows are common (`rows`), or only how many (`size`: its
 list comes back shuffled). A malicious member can enter items that it does not have, and learns whether they are in the
 other list: what it may ask is bounded by the charter, not by cryptography. It can also answer falsely and spoil the
-result. Deviation: what is sent back is cut to 16 bytes an entry.
+result. Deviations: what is sent back is cut to 16 bytes an entry, and is the u coordinate of the point on Curve25519
+(`Exponent.raise_last`), which equal items share as they share the point.
 """
 
 from __future__ import annotations

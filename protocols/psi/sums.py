@@ -20,9 +20,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from silo.crypto import powers
 from silo.crypto.errors import DecryptionFailed, ParameterError
 from silo.crypto.keys import AgreementKey
-from silo.crypto.paillier import powers, proof, vector
+from silo.crypto.paillier import proof, vector
 from silo.crypto.paillier.keys import PrivateKey, PublicKey, generate
 from silo.crypto.ristretto import POINT_BYTES, Exponent
 from silo.crypto.rng import Rng

@@ -20,11 +20,12 @@ class Line:
 
     def __init__(self, context: Context, me: str, own: AgreementKey, *, rng: Rng) -> None:
         self.context, self.me, self.own, self.rng = context, me, own, rng
+        self._pairs = {peer: context.pair(me, peer, own) for peer in context.channels if peer != me}
 
     def out(self, peer: str, number: int, rows: int, raw: bytes) -> Outgoing:
         """One micro-batch for a peer, sealed."""
         piece = Piece(number, rows, 0, memoryview(raw))
-        sealed = self.context.pair(self.me, peer, self.own).seal(codec.encode(piece), rng=self.rng)
+        sealed = self._pairs[peer].seal(codec.encode(piece), rng=self.rng)
         return Outgoing((peer,), sealed, SEALED, ordered=True)
 
     def send(self, *outgoing: Outgoing) -> Role[None]:
@@ -58,7 +59,7 @@ class Line:
             raise ProtocolAborted(
                 f"{peer} was lost while {what} were waited for: begin again when it is back", (peer,)
             )
-        raw = self.context.pair(self.me, peer, self.own).unseal(inbox[peer].message)
+        raw = self._pairs[peer].unseal(inbox[peer].message)
         piece = codec.decode(Piece, raw, sender=peer, round=self.context.round)
         if piece.stage != number:
             raise UnexpectedMessage(

@@ -11,7 +11,7 @@ from silo.protocols.split import wire, words
 from silo.protocols.split.line import Line
 from silo.protocols.split.terms import Terms
 from silo.protocols.split.wire import Rows
-from silo.protocols.vertical.linear.words import Masks
+from silo.protocols.vertical.masks import Masks
 
 
 class Shower:

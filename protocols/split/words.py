@@ -1,7 +1,7 @@
 """Activations of several hosts as 32-bit ring words, under masks that leave only their sum to be read.
 
 A number x is rint(x 2^20) modulo 2^32. Every two hosts share a keystream, as in
-`silo.protocols.vertical.linear.words`: the earlier name adds it and the later takes it away.
+`silo.protocols.vertical.masks`: the earlier name adds it and the later takes it away.
 """
 
 from __future__ import annotations

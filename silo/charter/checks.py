@@ -186,6 +186,7 @@ def _check_vertical(charter: Charter) -> None:
         ("passes", one.passes, MAX_ROUNDS),
         ("trees", one.trees, MAX_ROUNDS),
         ("fits", one.fits, MAX_ROUNDS),
+        *([] if one.scorings is None else [("scorings", one.scorings, MAX_ROUNDS)]),
     ):
         _require(0 < value <= most, f"vertical.{what} = {value}: it is from 1 to {most}")
 

@@ -5,13 +5,12 @@ Reading: at most 2 MiB, UTF-8, every key known, every value of its type; an erro
 
 from __future__ import annotations
 
-import os
-import tempfile
 import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
+from silo import private_file
 from silo.card import Card
 from silo.charter.terms import (
     NOISED,
@@ -253,6 +252,7 @@ def _vertical(table: _Table) -> Vertical:
         table.take("trees", int),
         table.take("fits", int),
         tuple(noised),
+        table.take("scorings", int) if "scorings" in table._values else None,
     )
 
 
@@ -269,15 +269,9 @@ def _privacy(table: _Table) -> Privacy:
 
 def write(charter: Charter, path: str | Path) -> None:
     """Write the file beside itself and move it into place."""
-    target = Path(path)
     try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(render(charter))
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(target)
+        with private_file.replacing(Path(path), mode=0o644) as file:
+            file.write(render(charter).encode())
     except OSError as problem:
         raise CharterError(f"the charter {path} cannot be written: {problem.strerror}") from None
 
@@ -353,9 +347,8 @@ def render(charter: Charter) -> str:
         }
     if charter.vertical:
         together = charter.vertical
-        fields = {name: getattr(together, name) for name in Vertical.__slots__}
         document["vertical"] = {
-            **fields,
+            **together.words(),
             "models": list(together.models),
             "noised": list(together.noised),
         }

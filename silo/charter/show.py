@@ -156,7 +156,8 @@ def show(charter: Charter, now: datetime) -> str:
         lines += [
             "",
             f"Vertical models: {', '.join(both.models)}, labels of {bringer}, at most {both.rows:,} rows, "
-            f"{both.passes:,} passes, {both.trees:,} trees, {both.fits:,} fits in all",
+            f"{both.passes:,} passes, {both.trees:,} trees, {both.fits:,} fits in all, "
+            + ("scorings not capped" if both.scorings is None else f"{both.scorings:,} scorings in all"),
             *verticals.words(both.models, both.noised),
         ]
         lines += [f"  {row['who']:<36} {row['what']}" for row in facts["vertical"]["learns"]]

@@ -69,9 +69,8 @@ def canonical(charter: Charter) -> bytes:
         }
     if charter.vertical:
         vertical = charter.vertical
-        fields = {name: getattr(vertical, name) for name in vertical.__slots__}
         tree["vertical"] = {
-            **fields,
+            **vertical.words(),
             "models": sorted(vertical.models),
             "noised": sorted(vertical.noised),
         }

@@ -6,7 +6,7 @@ import hmac
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from silo.card import Card
 from silo.errors import Expired, NotAllowed, ParameterError
@@ -64,7 +64,8 @@ class Vertical:
     `models` names what is allowed of "linear", "boosting" and "split"; `label` is who may bring labels ("*": anybody).
     No table has more than `rows` rows; a linear model has at most `passes` passes (and fewer than the hidden columns),
     a split network as many epochs, boosting at most `trees` trees; each member takes part in `fits` fits under this
-    charter in all, as what they show adds up. `noised` are the directions of split learning that leave with
+    charter in all, as what they show adds up, and in `scorings` scorings of models, each of at most `rows` rows; None,
+    as in a file without that word, does not cap them. `noised` are the directions of split learning that leave with
     differential privacy only: "gradients" (they tell labels) and "activations" (they tell rows). To leave a word out
     switches that off.
     """
@@ -76,6 +77,12 @@ class Vertical:
     trees: int = 500
     fits: int = 10
     noised: tuple[str, ...] = NOISED
+    scorings: int | None = None
+
+    def words(self) -> dict[str, Any]:
+        """Every word that is said. One that older charters do not know is no part of their digest."""
+        found = {name: getattr(self, name) for name in self.__slots__}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ an old ledger beside a newer checkpoint is found here.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
+from silo import private_file
 from silo.errors import ParameterError
 from silo.privacy.head import SealedHead
 from silo.privacy.ledger import Ledger
@@ -16,10 +16,8 @@ from silo.privacy.ledger import Ledger
 
 def keep(checkpoint: Path, ledger: Ledger) -> None:
     """Write the ledger's head beside a checkpoint, all of it or nothing."""
-    target = _beside(checkpoint)
-    draft = target.with_name(f"{target.name}.{os.getpid()}.new")
-    draft.write_text(f"{ledger.head}\n", encoding="ascii")
-    draft.replace(target)
+    with private_file.replacing(_beside(checkpoint)) as file:
+        file.write(f"{ledger.head}\n".encode())
 
 
 def check(checkpoint: Path, ledger: Ledger) -> None:

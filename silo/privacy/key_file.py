@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from silo import database
+from silo import database, private_file
 from silo.crypto.rng import Rng
 from silo.crypto.secret import Secret
 from silo.crypto.signing import KEY_BYTES, SigningKey
@@ -48,11 +48,8 @@ def load_or_make(ledger: Path, *, rng: Rng) -> SigningKey:
 def _make(path: Path, secret: Secret) -> None:
     """Whole or not at all, and never over another process's key."""
     draft = path.with_name(f"{path.name}.{os.getpid()}.new")
-    descriptor = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        file.write(secret.reveal().hex() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    with private_file.creating(draft) as file:
+        file.write(f"{secret.reveal().hex()}\n".encode())
     try:
         os.link(draft, path)
     except FileExistsError:

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from silo import private_file
 from silo.crypto import labels
 from silo.crypto.errors import ParameterError
 from silo.training import learner
@@ -87,12 +87,8 @@ def _require_small(raw: bytes, like: Parameters) -> None:
 def save(path: Path, state: State) -> None:
     """Replace the checkpoint, all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{os.getpid()}.new")
-    with draft.open("wb") as file:
+    with private_file.replacing(path) as file:
         file.write(state.to_bytes())
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
 
 
 def load(path: Path, *, like: Parameters) -> State | None:

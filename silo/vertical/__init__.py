@@ -12,15 +12,19 @@ if TYPE_CHECKING:
     from silo.vertical.linear import LogisticRegression as LogisticRegression
     from silo.vertical.linear import PoissonRegression as PoissonRegression
     from silo.vertical.models import load as load
+    from silo.vertical.splitting.decorrelation import Decorrelation as Decorrelation
+    from silo.vertical.splitting.marvell import Marvell as Marvell
     from silo.vertical.splitting.network import SplitNetwork as SplitNetwork
     from silo.vertical.splitting.noise import Noise as Noise
     from silo.vertical.splitting.randomized import RandomizedLabels as RandomizedLabels
 
 _HOMES: Final = {
+    "Decorrelation": "silo.vertical.splitting.decorrelation",
     "GradientBoosting": "silo.vertical.boosting",
     "GradientBoostingRegressor": "silo.vertical.boosting",
     "LinearRegression": "silo.vertical.linear",
     "LogisticRegression": "silo.vertical.linear",
+    "Marvell": "silo.vertical.splitting.marvell",
     "Noise": "silo.vertical.splitting.noise",
     "PoissonRegression": "silo.vertical.linear",
     "RandomizedLabels": "silo.vertical.splitting.randomized",

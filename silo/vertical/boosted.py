@@ -24,11 +24,11 @@ from silo.protocols.vertical.boosting.label import Model, Run, Training
 from silo.protocols.vertical.boosting.line import Line
 from silo.protocols.vertical.boosting.parameters import CATEGORY_ROWS, MOST_CLASSES, Goss, Terms
 from silo.protocols.vertical.context import BOOSTING
-from silo.vertical import boosted_share, share, trees, workers
+from silo.vertical import boosted_share, foreseen, share, trees, workers
 from silo.vertical.base import VerticalEstimator, column
 from silo.vertical.binning import Binning
+from silo.vertical.checkpoints import fingerprint
 from silo.vertical.meeting import Meeting, meet, order, require
-from silo.vertical.passes import fingerprint
 from silo.vertical.trees import Kept
 
 if TYPE_CHECKING:
@@ -37,10 +37,6 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 _ALONE = "alone"
 _GROUPS = "trees of an iteration"
-_ROW_BYTES = 800
-"""Bytes of a row in one tree, the largest ciphertext with room."""
-_BIN_BYTES = 512
-"""Bytes of a bin in one node's histogram, with room."""
 
 
 class BoostedTrees(VerticalEstimator):
@@ -147,7 +143,7 @@ class BoostedTrees(VerticalEstimator):
             """The bytes that will leave. Raises `NotAllowed` for more trees than the charter's."""
             if terms.trees * groups > allowed.trees:
                 raise NotAllowed("the trees of a boosted model", allowed.trees, terms.trees * groups)
-            return _coming(terms, columns, len(session.members), groups, labelled=target is not None)
+            return foreseen.boosted(terms, columns, len(session.members), groups, labelled=target is not None)
 
         def settle(common: Mapping[str, str]) -> None:
             """What an iteration is, which only the label party knows before: the caps are held against it."""
@@ -301,7 +297,7 @@ class BoostedTrees(VerticalEstimator):
             rows=columns.rows,
             columns=len(columns.shape),
             terms=(("scored by", self.model_id_),),
-            coming=columns.rows * (self._own_splits() // 8 + 64),
+            coming=foreseen.boosted_scoring(columns.rows, self._own_splits()),
             scoring=True,
         )
         line = Line(meeting.context, session.me, session.channel_key, rng=session.rng)
@@ -339,16 +335,6 @@ class BoostedTrees(VerticalEstimator):
         tags.input_tags.categorical = True
         tags.input_tags.string = True
         return tags
-
-
-def _coming(terms: Terms, columns: Columns, members: int, groups: int, *, labelled: bool) -> int:
-    """About how many bytes will leave this member: rows at who has labels, histograms at the others."""
-    grown = terms.trees * groups
-    routed = terms.depth * (columns.rows // 8 + (1 << 16))
-    if labelled:
-        return grown * (members - 1) * (columns.rows * _ROW_BYTES + routed)
-    histograms: int = columns.shape.width * 2**terms.depth * _BIN_BYTES
-    return grown * (routed + histograms)
 
 
 def _groups(said: str) -> int:

@@ -107,8 +107,10 @@ def meet(
     if allowed.label not in (EVERY_MEMBER, context.label):
         raise NotAllowed(f"{context.label} brought labels", f"labels of {allowed.label}", context.label)
     check(context)
-    if not scoring:
-        session.journal.fit(session.charter.digest, round_.session, round_.number, allowed.fits)
+    count = session.journal.score if scoring else session.journal.fit
+    most = allowed.scorings if scoring else allowed.fits
+    if most is not None:
+        count(session.charter.digest, round_.session, round_.number, most)
     reaches = {name: _number(one, _REACHED, name) for name, one in round_.presents.items()}
     return Meeting(session, context, reaches)
 

@@ -1,37 +1,18 @@
-"""How far the fit of a linear model has come, in a file of its member: read without pickle, mode 0600.
-
-It belongs to one fit: the same terms, the same rows at this member. Of another fit nothing is taken.
-"""
+"""How far the fit of a linear model has come, in a file of its member."""
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
-import tempfile
-import zipfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from silo.crypto import labels
-from silo.errors import ParameterError
-from silo.protocols.vertical.linear.families import Floats
 from silo.protocols.vertical.linear.host import HostState
 from silo.protocols.vertical.linear.search import LabelState
+from silo.vertical import checkpoints
+from silo.vertical.checkpoints import Arrays
 
-_FIT = "fit"
 _SEED = "seed"
 _LISTS = ("scores", "grams", "norms", "starts")
-
-
-def fingerprint(said: str, *tables: Floats) -> bytes:
-    """What a checkpoint belongs to: the terms as they are said, and this member's numbers; 32 bytes."""
-    parts: list[bytes | str] = [said]
-    for table in tables:
-        parts += [str(table.shape), hashlib.sha256(np.ascontiguousarray(table).data).digest()]
-    return hashlib.sha256(labels.bind(labels.MODEL, *parts)).digest()
 
 
 class Kept:
@@ -75,35 +56,12 @@ class Kept:
         if self._path is not None:
             self._path.unlink(missing_ok=True)
 
-    def _read(self) -> dict[str, np.ndarray] | None:
-        if self._path is None or not self._path.is_file():
-            return None
-        try:
-            with np.load(io.BytesIO(self._path.read_bytes()), allow_pickle=False) as loaded:
-                found = {key: loaded[key] for key in loaded.files}
-            fit = found.pop(_FIT).tobytes()
-        except (ValueError, OSError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile) as problem:
-            raise ParameterError(
-                f"the checkpoint {self._path} cannot be read ({type(problem).__name__}): move it away to begin again"
-            ) from None
-        return found if fit == self._fit else None
+    def _read(self) -> Arrays | None:
+        return None if self._path is None else checkpoints.read(self._path, self._fit)
 
-    def _write(self, arrays: dict[str, np.ndarray]) -> None:
-        if self._path is None:
-            return
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-            with os.fdopen(descriptor, "wb") as file:
-                kept: dict[str, Any] = {_FIT: np.frombuffer(self._fit, np.uint8), **arrays}
-                np.savez(file, **kept)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self._path)
-        except OSError as problem:
-            raise ParameterError(
-                f"the checkpoint {self._path} cannot be written: {problem.strerror}"
-            ) from None
+    def _write(self, arrays: Arrays) -> None:
+        if self._path is not None:
+            checkpoints.write(self._path, self._fit, arrays)
 
 
 def _place(key: str) -> int:

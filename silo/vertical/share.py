@@ -6,12 +6,11 @@ Parts of one model carry the same `model` id; a part is of no use without the ot
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from silo import private_file
 from silo.errors import ParameterError
 
 FORMAT: Final = "silo vertical model"
@@ -29,12 +28,8 @@ def write(path: str | Path, share: Mapping[str, Any]) -> None:
     text = json.dumps({"format": FORMAT, "version": VERSION, **share}, allow_nan=False, indent=1)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(target)
+        with private_file.replacing(target) as file:
+            file.write(text.encode())
     except OSError as problem:
         raise ParameterError(f"the model {path} cannot be written: {problem.strerror}") from None
 

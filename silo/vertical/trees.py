@@ -1,15 +1,12 @@
-"""The trees that a member has of a training under way, in a file that only it reads: a line each, mode 0600.
+"""The trees that a member has of a training under way, in a file that only it reads: a line each.
 
-It belongs to one fit: the same terms, the same rows at this member. Of another fit nothing is taken, and a last
-line that was cut off by a crash counts as not written.
+A last line that was cut off by a crash counts as not written.
 """
 
 from __future__ import annotations
 
 import base64
 import json
-import os
-import tempfile
 import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,10 +14,11 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 
-from silo.errors import ParameterError
+from silo import private_file
 from silo.protocols.vertical.boosting.growing import Grown
 from silo.protocols.vertical.boosting.routing import CODES, Split
 from silo.protocols.vertical.boosting.tree import Node, Tree
+from silo.vertical import checkpoints
 
 T = TypeVar("T")
 _VERSION: Final = 1
@@ -52,26 +50,15 @@ class Kept:
         try:
             return [read(json.loads(line)) for line in self._lines[:count]]
         except (KeyError, TypeError, ValueError, zlib.error) as problem:
-            raise ParameterError(
-                f"the checkpoint {self._path} cannot be read ({type(problem).__name__}): move it away to begin again"
-            ) from None
+            raise checkpoints.unreadable(self._path, problem) from None
 
     def begin(self, head: dict[str, bytes], lines: Sequence[str]) -> None:
         """Begin the file anew, with what is kept of it."""
         self._head = {"version": _VERSION, "fit": self._fit, **{key: raw.hex() for key, raw in head.items()}}
         self._lines = list(lines)
-        if self._path is None:
-            return
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}.")
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.writelines(f"{line}\n" for line in [json.dumps(self._head), *self._lines])
-                file.flush()
-                os.fsync(file.fileno())
-            Path(name).replace(self._path)
-        except OSError as problem:
-            raise self._unwritten(problem) from None
+        if self._path is not None:
+            with checkpoints.replacing(self._path) as file:
+                file.writelines(f"{line}\n".encode() for line in [json.dumps(self._head), *self._lines])
 
     def cut(self, head: dict[str, bytes], count: int) -> None:
         """Keep the first `count` trees only, under this head."""
@@ -83,15 +70,9 @@ class Kept:
         """Write one more tree, to the disk."""
         text = json.dumps(line)
         self._lines.append(text)
-        if self._path is None:
-            return
-        try:
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(f"{text}\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as problem:
-            raise self._unwritten(problem) from None
+        if self._path is not None:
+            with checkpoints.written(self._path), private_file.appending(self._path) as file:
+                file.write(f"{text}\n".encode())
 
     def done(self) -> None:
         """The fit is over: the file goes."""
@@ -106,14 +87,9 @@ class Kept:
             lines = self._path.read_text(encoding="utf-8").split("\n")[:-1]
             head = json.loads(lines[0]) if lines else {}
         except (OSError, ValueError) as problem:
-            raise ParameterError(
-                f"the checkpoint {self._path} cannot be read ({type(problem).__name__}): move it away to begin again"
-            ) from None
+            raise checkpoints.unreadable(self._path, problem) from None
         if isinstance(head, dict) and (head.get("version"), head.get("fit")) == (_VERSION, self._fit):
             self._head, self._lines = head, lines[1:]
-
-    def _unwritten(self, problem: OSError) -> ParameterError:
-        return ParameterError(f"the checkpoint {self._path} cannot be written: {problem.strerror}")
 
 
 def splits_told(splits: Sequence[Split]) -> list[list[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from silo.protocols.vertical.boosting.ciphers import Work
+from silo.protocols.vertical.work import Work
 
 _WORTH_PROCESSES: Final = 20_000
 """Rows below which starting processes takes longer than what they save."""

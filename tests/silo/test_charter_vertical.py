@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from silo.charter import Charter, Vertical, file
+from silo.charter import Charter, Vertical, file, signatures
 from silo.charter.show import show, summary
+from silo.charter.terms import NOISED
 from silo.cli import cli
 from silo.errors import ChangedAfterSigning, CharterError
 from silo.identity import Identity
@@ -42,7 +43,7 @@ def test_a_file_gives_back_the_same_terms(people: dict[str, Identity], tmp_path:
 def test_every_term_is_in_the_digest(people: dict[str, Identity]) -> None:
     changes: dict[str, Any] = {
         "models": ("linear", "boosting"), "label": "*", "rows": 4999, "passes": 13, "trees": 31, "fits": 5,
-        "noised": (),
+        "noised": (), "scorings": 7,
     }  # fmt: skip
     assert set(changes) == set(Vertical.__slots__)
     made = charter(people, vertical=TERMS)
@@ -91,6 +92,8 @@ def test_a_change_after_signing_is_found(people: dict[str, Identity]) -> None:
         ("fits = 4", "fits = 0", "vertical.fits = 0"),
         ("fits = 4", "fits = true", "vertical.fits must be a whole number"),
         ("fits = 4", "", "vertical.fits is missing"),
+        ("fits = 4", "fits = 4\nscorings = 0", "vertical.scorings = 0: it is from 1 to"),
+        ("fits = 4", "fits = 4\nscorings = 2.0", "vertical.scorings must be a whole number"),
         ("[vertical]\n", "[vertical]\nsecure = false\n", "vertical has the unknown key 'secure'"),
     ],
 )
@@ -104,6 +107,28 @@ def test_one_sentence_names_what_is_wrong(
         file.parse((head + text.replace(old, new, 1)).encode())
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_charter_without_a_cap_on_scorings_is_read_as_it_was_signed(people: dict[str, Identity]) -> None:
+    """The word came later: who signed before it was there signed just these bytes."""
+    old = charter(people, vertical=TERMS)
+    said = json.loads(signatures.canonical(old))["vertical"]
+    assert said == {
+        "models": ["linear"], "label": "mercy", "rows": 5000, "passes": 12, "trees": 30, "fits": 4,
+        "noised": ["activations", "gradients"],
+    }  # fmt: skip
+    assert "scorings" not in file.render(old)
+    read = file.parse(file.render(old).encode())
+    assert read.vertical is not None
+    assert read.vertical.scorings is None
+    assert "scorings not capped" in show(old, NOW)
+    capped = signed(charter(people, vertical=replace(TERMS, scorings=1500)), people)
+    again = file.parse(file.render(capped).encode())
+    assert again.vertical == replace(TERMS, scorings=1500)
+    assert again.digest == capped.digest != old.digest
+    assert "4 fits in all, 1,500 scorings in all" in show(capped, NOW)
+    with pytest.raises(ChangedAfterSigning):
+        file.parse(file.render(capped).replace("scorings = 1500\n", "").encode())
 
 
 def test_more_members_than_a_model_takes_are_refused(tmp_path: Path) -> None:
@@ -176,11 +201,53 @@ def test_the_command_line_writes_and_shows_it(
 
 
 @pytest.mark.parametrize(
+    ("said", "expected", "without"),
+    [
+        (None, NOISED, []),
+        ("gradients,activations", NOISED, []),
+        ("gradients", ("gradients",), ["activations"]),
+        ("activations", ("activations",), ["gradients"]),
+        ("none", (), ["gradients", "activations"]),
+    ],
+)
+def test_the_command_line_says_which_directions_have_noise(
+    silo: Callable[..., Result], said: str | None, expected: tuple[str, ...], without: list[str]
+) -> None:
+    made = new(silo, "--vertical", "linear,split:mercy", *(["--noised", said] if said else []))
+    assert made.exit_code == 0, made.output
+    agreed = Charter.load("charter.toml")
+    assert agreed.vertical == Vertical(("linear", "split"), "mercy", noised=expected)
+    shown = silo("charter", "show", "charter.toml").stdout
+    for direction in NOISED:
+        assert (f"split learning WITHOUT noise on {direction}" in shown) == (direction in without)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--noised", "gradients"), "--noised is for split networks: give --vertical"),
+        (("--vertical", "linear:mercy", "--noised", "none"), "--vertical allows linear: leave it away"),
+        (("--vertical", "split:mercy", "--noised", "labels"), "vertical.noised names directions"),
+        (("--vertical", "split:mercy", "--noised", ""), "vertical.noised names directions"),
+        (("--vertical", "split:mercy", "--noised", "none,gradients"), "vertical.noised names directions"),
+        (("--vertical", "split:mercy", "--noised", "gradients,gradients"), "is there twice"),
+    ],
+)
+def test_directions_that_make_no_sense_are_refused(
+    silo: Callable[..., Result], options: tuple[str, ...], words: str
+) -> None:
+    result = new(silo, *options)
+    assert result.exit_code == 2
+    assert words in result.stderr
+    assert not Path("charter.toml").exists()
+
+
+@pytest.mark.parametrize(
     ("said", "words"),
     [
         ("linear", "is not MODELS:LABEL"),
         ("linear:mercy:many", "is not MODELS:LABEL"),
-        ("linear:mercy:1:2:3:4:5", "is not MODELS:LABEL"),
+        ("linear:mercy:1:2:3:4:5:6", "is not MODELS:LABEL"),
         ("forest:mercy", "vertical.models names what is allowed"),
         (":mercy", "vertical.models names what is allowed"),
         ("linear:stranger", "vertical.label is 'stranger'"),

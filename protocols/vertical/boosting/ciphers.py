@@ -7,7 +7,7 @@ from typing import Final, Protocol
 
 from silo.crypto import histograms
 from silo.crypto.errors import ParameterError
-from silo.crypto.histograms import Adder, Owner, Run
+from silo.crypto.histograms import Adder, Owner
 from silo.crypto.rng import Rng
 from silo.protocols.vertical.boosting.parameters import FIXED_BITS, PAILLIER, Terms
 
@@ -15,14 +15,6 @@ LIMITS: Final = (2**FIXED_BITS, 2**FIXED_BITS)
 """No g and no h of a row is larger in size."""
 MOST_WIDTH: Final = 4096
 """Bytes of a ciphertext."""
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """How long work is divided: in `parts`, which `run` maps over; a protocol has no threads of its own."""
-
-    parts: int = 1
-    run: Run = map
 
 
 class Ciphers(Protocol):

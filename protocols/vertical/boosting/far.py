@@ -16,7 +16,7 @@ from silo.crypto.rng import Rng
 from silo.protocols.errors import UnlikeTerms
 from silo.protocols.step import Role
 from silo.protocols.transit import Intake, Lot
-from silo.protocols.vertical.boosting.ciphers import Ciphers, Work
+from silo.protocols.vertical.boosting.ciphers import Ciphers
 from silo.protocols.vertical.boosting.columns import Shape
 from silo.protocols.vertical.boosting.gradients import Words
 from silo.protocols.vertical.boosting.histogram import CHANNELS
@@ -33,6 +33,7 @@ from silo.protocols.vertical.boosting.messages import (
 from silo.protocols.vertical.boosting.routing import Bits, Split, pack, unpack
 from silo.protocols.vertical.boosting.sampling import Rows
 from silo.protocols.vertical.context import Context
+from silo.protocols.vertical.work import Work
 
 PIECE: Final = 1 << 20
 """Bytes of a piece of encrypted sums."""

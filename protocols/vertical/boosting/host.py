@@ -21,7 +21,7 @@ from silo.protocols.errors import InconsistentSets
 from silo.protocols.step import Role
 from silo.protocols.transit import Intake, Lot
 from silo.protocols.vertical.boosting import histogram, sampling
-from silo.protocols.vertical.boosting.ciphers import MOST_WIDTH, Ciphers, Work
+from silo.protocols.vertical.boosting.ciphers import MOST_WIDTH, Ciphers
 from silo.protocols.vertical.boosting.columns import Codes, Columns
 from silo.protocols.vertical.boosting.far import PIECE, ROOM, hello_limit
 from silo.protocols.vertical.boosting.line import Line
@@ -29,6 +29,7 @@ from silo.protocols.vertical.boosting.messages import Chosen, Hello, Level, Side
 from silo.protocols.vertical.boosting.parameters import MOST_TREES, Terms
 from silo.protocols.vertical.boosting.routing import Bits, Split, pack, unpack
 from silo.protocols.vertical.boosting.sampling import Rows
+from silo.protocols.vertical.work import Work
 
 Splits = tuple[Split, ...]
 """A host's splits of one tree, in the order in which they were chosen."""

@@ -41,7 +41,7 @@ from silo.crypto.rng import Rng
 from silo.crypto.secret import Secret
 from silo.protocols.step import Role
 from silo.protocols.vertical.boosting import sampling
-from silo.protocols.vertical.boosting.ciphers import Ciphers, Work
+from silo.protocols.vertical.boosting.ciphers import Ciphers
 from silo.protocols.vertical.boosting.columns import Columns
 from silo.protocols.vertical.boosting.far import Far
 from silo.protocols.vertical.boosting.gradients import Floats, Objective, Table, fix
@@ -51,6 +51,7 @@ from silo.protocols.vertical.boosting.parameters import Terms
 from silo.protocols.vertical.boosting.routing import Split
 from silo.protocols.vertical.boosting.splits import Finder
 from silo.protocols.vertical.boosting.tree import Tree
+from silo.protocols.vertical.work import Work
 
 
 @dataclass(frozen=True, slots=True, repr=False)

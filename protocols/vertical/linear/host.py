@@ -20,6 +20,8 @@ from silo.protocols.vertical.linear import hidden, solver, words
 from silo.protocols.vertical.linear.families import Floats
 from silo.protocols.vertical.linear.messages import Pass
 from silo.protocols.vertical.linear.terms import COLUMN_BITS, Terms, cap, multiplier, product_terms
+from silo.protocols.vertical.masks import Masks
+from silo.protocols.vertical.work import Work
 
 PIECE_BYTES = 1 << 20
 _MOST_KEY_BYTES = 1 << 17
@@ -54,7 +56,7 @@ def fit(
     rng: Rng,
     state: HostState | None = None,
     keep: Callable[[HostState], None] = lambda _: None,
-    watch: Callable[[int, int], None] = lambda done, most: None,
+    work: Work | None = None,
 ) -> Role[Floats]:
     """A host's role: yields steps, returns its coefficients, (columns,).
 
@@ -69,10 +71,10 @@ def fit(
     key = Intake(1, _MOST_KEY_BYTES * (1 + x.shape[1] // 16), least=1)
     yield from carry(context, me, own, 0, send={}, take={label: key}, rng=rng, each=PIECE_BYTES)
     try:
-        products = multiplier(terms.scheme, key.joined(), columns.steps, plan)
+        products = multiplier(terms.scheme, key.joined(), columns.steps, plan, work or Work())
     except ParameterError as problem:
         raise MalformedMessage(str(problem), culprits=(label,), round=context.round) from None
-    masks = words.Masks(context, me, own)
+    masks = Masks(context, me, own)
     stage, done = 1, len(state.directions)
     while True:
         heard = yield from letters(context, me, own, stage, send={}, take={label: Pass}, rng=rng)
@@ -93,7 +95,6 @@ def fit(
         yield from carry(context, me, own, stage + 4, send={label: lot}, take={}, rng=rng, each=words.PIECE)
         done, stage = done + 1, stage + 5
         keep(state)
-        watch(done, most)
 
 
 def _check(context: Context, said: Pass, done: int, most: int) -> None:

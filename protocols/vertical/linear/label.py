@@ -42,6 +42,7 @@ from silo.protocols.vertical.linear.families import Floats
 from silo.protocols.vertical.linear.messages import Pass
 from silo.protocols.vertical.linear.search import LabelModel, LabelState, Search
 from silo.protocols.vertical.linear.terms import Terms, cap, owners, product_terms
+from silo.protocols.vertical.work import Work
 
 PIECE_BYTES: Final = 1 << 20
 _SEED_BYTES: Final = 32
@@ -62,7 +63,7 @@ def fit(
     rng: Rng,
     state: LabelState | None = None,
     keep: Callable[[LabelState], None] = lambda _: None,
-    watch: Callable[[int, int], None] = lambda done, most: None,
+    work: Work | None = None,
 ) -> Role[LabelModel]:
     """The label party's role: yields steps, returns its part of the model.
 
@@ -74,7 +75,7 @@ def fit(
     plan, most = product_terms(context.parameters.rows), cap(context, terms.passes)
     hosts = context.hosts
     held = {host: context.parameters.columns[host] for host in hosts}
-    secrets = owners(terms.scheme, plan, held, rng=rng)
+    secrets = owners(terms.scheme, plan, held, work or Work(), rng=rng)
     public = {host: whole(one.public) for host, one in secrets.items()}
     yield from carry(context, me, own, 0, send=public, take={}, rng=rng, each=PIECE_BYTES)
     search = Search(terms, x, y, intercept)
@@ -97,7 +98,6 @@ def fit(
         yield from _scores(context, me, own, stage + 4, terms, state, rng)
         done, stage = done + 1, stage + 5
         keep(state)
-        watch(done, most)
 
 
 def _gradients(

@@ -14,6 +14,7 @@ from silo.protocols.transit import Intake, carry, entries
 from silo.protocols.vertical.context import Context
 from silo.protocols.vertical.linear import words
 from silo.protocols.vertical.linear.families import Floats
+from silo.protocols.vertical.masks import Masks
 
 
 def label(context: Context, me: str, own: AgreementKey, scores: Floats, *, rng: Rng) -> Role[Floats]:
@@ -31,6 +32,6 @@ def label(context: Context, me: str, own: AgreementKey, scores: Floats, *, rng: 
 def host(context: Context, me: str, own: AgreementKey, scores: Floats, *, rng: Rng) -> Role[None]:
     """A host: `scores` are those of its columns."""
     shown = words.encode(scores, f"{me}: the scores of its columns")
-    hidden = words.Masks(context, me, own).hide(shown)
+    hidden = Masks(context, me, own).hide(shown)
     lot = entries(hidden, words.WORD_BYTES)
     yield from carry(context, me, own, 0, send={context.label: lot}, take={}, rng=rng, each=words.PIECE)

@@ -14,6 +14,7 @@ from silo.protocols.vertical.context import Context
 from silo.protocols.vertical.linear import families
 from silo.protocols.vertical.linear.families import Family
 from silo.protocols.vertical.linear.messages import MOST_PASSES
+from silo.protocols.vertical.work import Work
 
 LATTICE: Final = "lattice"
 PAILLIER: Final = "paillier"
@@ -92,20 +93,23 @@ def product_terms(rows: int) -> products.Terms:
 
 
 def owners(
-    scheme: str, terms: products.Terms, columns: Mapping[str, int], *, rng: Rng
+    scheme: str, terms: products.Terms, columns: Mapping[str, int], work: Work, *, rng: Rng
 ) -> dict[str, products.Owner]:
-    """Keys of the label party towards each host with so many columns: of the lattice its own, of Paillier one."""
+    """Keys of the label party towards each host with so many columns: of the lattice its own, of Paillier one.
+
+    `work` divides Paillier's encryptions; the lattice needs no help.
+    """
     if scheme == LATTICE:
         from silo.crypto.lattice.grouped import GroupedOwner
 
         return {host: GroupedOwner.generate(terms, count, rng=rng) for host, count in columns.items()}
     from silo.crypto.paillier.inner import PaillierOwner
 
-    return dict.fromkeys(columns, PaillierOwner.generate(terms, rng=rng))
+    return dict.fromkeys(columns, PaillierOwner.generate(terms, rng=rng, parts=work.parts, run=work.run))
 
 
 def multiplier(
-    scheme: str, public: bytes, columns: products.Integers, terms: products.Terms
+    scheme: str, public: bytes, columns: products.Integers, terms: products.Terms, work: Work
 ) -> products.Multiplier:
     """A host's columns, made ready for products under this key. Raises `ParameterError`."""
     if scheme == LATTICE:
@@ -114,4 +118,4 @@ def multiplier(
         return GroupedMultiplier(public, columns, terms)
     from silo.crypto.paillier.inner import PaillierMultiplier
 
-    return PaillierMultiplier(public, columns, terms)
+    return PaillierMultiplier(public, columns, terms, parts=work.parts, run=work.run)

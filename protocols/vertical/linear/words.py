@@ -1,23 +1,16 @@
-"""Scores and other real numbers as ring words, masked so that only their sum over the hosts can be read.
+"""Scores and other real numbers as words of a ring, in which `silo.protocols.vertical.masks` hides them.
 
-A number x is rint(x 2^36) modulo 2^64. Every two hosts share a keystream under their channel keys of the round; the
-earlier name adds it, the later takes it away. With one host there is nobody to hide behind, and the words are plain.
+A number x is rint(x 2^36) modulo 2^64.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from silo.crypto import labels
 from silo.crypto.errors import ParameterError
-from silo.crypto.keys import AgreementKey
-from silo.crypto.prg import MaskStream
-from silo.crypto.secret import Secret
-from silo.protocols.errors import UnexpectedMessage
-from silo.protocols.vertical.context import Context
 
 POINT: Final = 36
 WORD_BYTES: Final = 8
@@ -50,44 +43,3 @@ def decode(words: Words) -> Floats:
 def read(raw: bytes) -> Words:
     """Words as they travelled."""
     return np.frombuffer(raw, "<u8").astype(np.uint64)
-
-
-class Masks:
-    """One host's masks against the other hosts, read in order through all passes of a round.
-
-    `dtype` is that of the words, one and the same through the round.
-    """
-
-    __slots__ = ("_dtype", "_minus", "_plus", "_used")
-
-    def __init__(
-        self, context: Context, me: str, own: AgreementKey, dtype: npt.DTypeLike = np.uint64
-    ) -> None:
-        where = context.bearings
-        self._dtype, self._used = np.dtype(dtype), 0
-        self._plus: list[Secret] = []
-        self._minus: list[Secret] = []
-        for peer in context.hosts:
-            if peer == me:
-                continue
-            first, second = sorted((me, peer))
-            info = labels.bind(
-                labels.VERTICAL_MASK, where.parameters, where.session, where.round, first, second
-            )
-            try:
-                seed = own.agree(context.channels[peer], info)
-            except ParameterError as problem:
-                raise UnexpectedMessage(
-                    f"its channel key cannot be used: {problem}", culprits=(peer,), round=context.round
-                ) from None
-            (self._plus if me == first else self._minus).append(seed)
-
-    def hide(self, words: npt.NDArray[Any]) -> bytes:
-        """The words under the next of the masks; no mask is used twice."""
-        masked = words.copy()
-        MaskStream(self._plus, self._minus, dtype=self._dtype, start=self._used).add_to(masked)
-        self._used += len(masked)
-        return masked.tobytes()
-
-    def __repr__(self) -> str:
-        return "Masks(redacted)"

@@ -70,5 +70,5 @@ def test_without_tenseal_the_message_says_what_to_install(monkeypatch: pytest.Mo
         raise ModuleNotFoundError(name)
 
     monkeypatch.setattr(comparison, "import_module", missing)
-    with pytest.raises(ParameterError, match=r"install silo-privacy\[he\]"):
+    with pytest.raises(ParameterError, match=r"pip install '\.\[he\]'"):
         plain_tenseal(NVFLARE, [np.ones(3)], ticks)

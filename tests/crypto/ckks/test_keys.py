@@ -94,6 +94,6 @@ def test_without_tenseal_the_message_says_what_to_install(monkeypatch: pytest.Mo
 
     monkeypatch.setattr(seal, "import_module", missing)
     seal.engine.cache_clear()
-    with pytest.raises(ParameterError, match=r"install silo-privacy\[he\]"):
+    with pytest.raises(ParameterError, match=r"pip install '\.\[he\]'"):
         generate(rng=InsecureSeededRng(0))
     seal.engine.cache_clear()

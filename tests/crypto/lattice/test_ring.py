@@ -13,7 +13,7 @@ from silo.crypto.errors import ParameterError
 from silo.crypto.lattice import ntt, parameters, residues, sampling, vector
 from silo.crypto.lattice.ntt import Factor, P, columns
 from silo.crypto.lattice.parameters import DEGREE, MODULUS, PRIMES
-from silo.crypto.paillier.powers import is_prime
+from silo.crypto.powers import is_prime
 from silo.crypto.prg import Keystream
 from silo.crypto.rng import InsecureSeededRng
 from silo.crypto.secret import Secret

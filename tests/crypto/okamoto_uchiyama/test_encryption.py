@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from silo.crypto import cells
 from silo.crypto.errors import DecryptionFailed
 from silo.crypto.histograms import Terms
 from silo.crypto.okamoto_uchiyama import encryption
 from silo.crypto.okamoto_uchiyama.histograms import Owner
 from silo.crypto.okamoto_uchiyama.keys import PrivateKey, insecure_small_key
-from silo.crypto.paillier import cells
 from silo.crypto.rng import InsecureSeededRng
 
 KEY = insecure_small_key(640, rng=InsecureSeededRng(3))

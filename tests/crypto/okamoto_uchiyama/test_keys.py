@@ -8,10 +8,10 @@ import pickle
 
 import pytest
 
+from silo.crypto import powers
 from silo.crypto.errors import ParameterError
 from silo.crypto.okamoto_uchiyama import keys
 from silo.crypto.okamoto_uchiyama.keys import PrivateKey, PublicKey, insecure_small_key
-from silo.crypto.paillier import powers
 from silo.crypto.rng import InsecureSeededRng, SystemRng
 from silo.crypto.secret import Secret
 

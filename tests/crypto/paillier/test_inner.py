@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from silo.crypto import powers
 from silo.crypto.errors import DecryptionFailed, ParameterError
-from silo.crypto.paillier import keys, powers, subgroup, vector
+from silo.crypto.paillier import keys, subgroup, vector
 from silo.crypto.paillier.inner import PaillierMultiplier, PaillierOwner
 from silo.crypto.products import TAG_BYTES, Integers, Terms
 from silo.crypto.rng import InsecureSeededRng

@@ -8,8 +8,9 @@ import pickle
 
 import pytest
 
+from silo.crypto import powers
 from silo.crypto.errors import ParameterError
-from silo.crypto.paillier import keys, powers, proof
+from silo.crypto.paillier import keys, proof
 from silo.crypto.paillier.keys import PrivateKey, PublicKey, generate, insecure_small_key
 from silo.crypto.rng import InsecureSeededRng, SystemRng
 from silo.crypto.secret import Secret

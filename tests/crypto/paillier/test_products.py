@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from silo.crypto import phe_interop
+from silo.crypto import phe_interop, powers
 from silo.crypto.errors import DecryptionFailed, ParameterError
-from silo.crypto.paillier import keys, powers, products, subgroup, vector
+from silo.crypto.paillier import keys, products, subgroup, vector
 from silo.crypto.paillier.keys import PrivateKey, insecure_small_key
 from silo.crypto.rng import InsecureSeededRng
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from silo.crypto import powers
 from silo.crypto.errors import DecryptionFailed, ParameterError
-from silo.crypto.paillier import fixed_base, powers, slots, vector
+from silo.crypto.paillier import fixed_base, slots, vector
 from silo.crypto.paillier.keys import insecure_small_key
 from silo.crypto.ring import Ring
 from silo.crypto.rng import InsecureSeededRng

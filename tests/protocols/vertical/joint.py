@@ -21,6 +21,7 @@ from silo.protocols.vertical.linear.hidden import independent
 from silo.protocols.vertical.linear.host import HostState
 from silo.protocols.vertical.linear.search import LabelModel, LabelState
 from silo.protocols.vertical.linear.terms import LATTICE, Terms
+from silo.protocols.vertical.work import Work
 from tests.protocols.vertical.table import Hand, Table
 
 Floats = npt.NDArray[np.float64]
@@ -95,6 +96,7 @@ def fit(
     keep: Callable[[str, Any], None] = lambda name, state: None,
     lost: Mapping[str, int] | None = None,
     channels: Mapping[str, bytes] | None = None,
+    work: Work | None = None,
 ) -> Table:
     """Run one fit; `lost` says after how many of its steps a member is gone, `channels` who showed a false key."""
     terms = Terms(family, l2, l1, scheme, passes, tol)
@@ -103,16 +105,12 @@ def fit(
     def roles(context: Context, name: str, own: AgreementKey, rng: InsecureSeededRng) -> Any:
         kept = lambda state: keep(name, state)  # noqa: E731
         x = held.tables[name]
+        how: dict[str, Any] = {"rng": rng, "state": begun.get(name), "keep": kept, "work": work}
         role: Any
         if name == BANK:
-            role = label.fit(
-                context, name, own, terms, x, held.y,
-                intercept=intercept, rng=rng, state=begun.get(name), keep=kept,
-            )  # fmt: skip
+            role = label.fit(context, name, own, terms, x, held.y, intercept=intercept, **how)
         else:
-            role = host.fit(
-                context, name, own, terms, x, centred=intercept, rng=rng, state=begun.get(name), keep=kept
-            )
+            role = host.fit(context, name, own, terms, x, centred=intercept, **how)
         return dying(role, lost[name]) if name in lost else role
 
     columns = {name: x.shape[1] for name, x in held.tables.items()}

@@ -11,10 +11,12 @@ import pytest
 from sklearn import linear_model as sk
 
 from silo.crypto.errors import ParameterError
+from silo.crypto.paillier import inner, vector
 from silo.protocols.errors import MalformedMessage
 from silo.protocols.vertical.linear.host import HostState
 from silo.protocols.vertical.linear.search import LabelState, Search
 from silo.protocols.vertical.linear.terms import LATTICE, PAILLIER, Terms
+from silo.protocols.vertical.work import Work
 from silo.vertical.passes import Kept
 from tests.protocols.vertical.joint import (
     BANK,
@@ -271,3 +273,21 @@ def test_paillier_gives_the_same_as_the_lattice_to_the_last_bit(
     assert model(one).passes == 3
     assert equal(one, other)
     assert len(one.said[0][2].entries) != len(other.said[0][2].entries), "both are the same scheme"
+
+
+def test_under_paillier_both_sides_divide_their_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    allow_small_keys(monkeypatch)
+    monkeypatch.setattr(inner, "_WORTH_A_PART", 16)
+    held, divided = data("logistic", (3, 8), rows=60), []
+
+    def run(job: Any, items: Any) -> list[bytes]:
+        listed = list(items)
+        divided.append((job, len(listed)))
+        return [job(item) for item in listed]
+
+    whole, parted = (
+        fit(held, "logistic", scheme=PAILLIER, passes=2, states={BANK: LabelState(b"r" * 32)}, work=work)
+        for work in (None, Work(3, run))
+    )
+    assert divided == [(vector.encrypt_part, 3), (inner.multiply_part, 3)] * 2
+    assert equal(whole, parted)

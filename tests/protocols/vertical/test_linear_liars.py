@@ -19,9 +19,9 @@ from silo.protocols.errors import MalformedMessage, ProtocolAborted, ProtocolVio
 from silo.protocols.roster import Roster
 from silo.protocols.transit import Piece
 from silo.protocols.vertical.context import Context, Parameters
-from silo.protocols.vertical.linear import words
 from silo.protocols.vertical.linear.messages import MOST_PASSES, Pass
 from silo.protocols.vertical.linear.terms import LATTICE, PAILLIER, Terms, cap, product_terms
+from silo.protocols.vertical.masks import Masks
 from tests.protocols.vertical.joint import BANK, GaveUp, allow_small_keys, data, fit, model
 from tests.protocols.vertical.table import Table
 
@@ -242,7 +242,7 @@ def test_a_channel_key_of_small_order_is_refused(point: bytes) -> None:
     assert not done.said
     assert not done.found
     with pytest.raises(UnexpectedMessage, match="channel key") as found:
-        words.Masks(done.context, HOST, done.channels[HOST])
+        Masks(done.context, HOST, done.channels[HOST])
     assert found.value.culprits == ("lender",)
 
 

@@ -20,7 +20,8 @@ from silo.privacy.errors import NotCovered
 from silo.protocols.errors import ProtocolAborted, TooFewParties, UnlikeTerms
 from silo.protocols.vertical.linear.terms import Terms
 from silo.simulation import simulate
-from silo.vertical import foreseen, meeting
+from silo.vertical import boosted, foreseen, meeting
+from tests.protocols.vertical.boosting_circle import SmallOkamotoUchiyama
 
 DRAW = np.random.default_rng(5)
 X = DRAW.normal(size=(120, 9))
@@ -103,7 +104,7 @@ def test_labels_of_another_member_than_the_charters_are_refused_at_the_other_sid
         return replace(session.charter.vertical, label="*")  # type: ignore[type-var]
 
     monkeypatch.setattr(meeting, "require", lenient)
-    monkeypatch.setattr("silo.vertical.linear.require", lenient)
+    monkeypatch.setattr("silo.vertical.linear_model.require", lenient)
 
     def work(session: silo.Session, given: Any) -> Any:
         left = watched(session)
@@ -218,6 +219,31 @@ def test_fits_are_counted_under_a_charter_and_scorings_are_not() -> None:
     assert found["bank"][1] > 0.8
 
 
+@pytest.mark.parametrize("kind", [vertical.LogisticRegression, vertical.GradientBoosting])
+def test_scorings_are_counted_where_the_charter_caps_them(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(boosted, "ciphers", lambda terms: SmallOkamotoUchiyama())
+    few = FEW if kind is vertical.LogisticRegression else {"n_estimators": 1, "max_depth": 2, "max_bins": 8}
+
+    def work(session: silo.Session, given: Any) -> Any:
+        x, y = given
+        fitted = kind(session, **few).fit(x, y)
+        for _ in range(2):
+            fitted.predict(x)
+        left = watched(session)
+        with pytest.raises(
+            QueriesSpent, match=r"2 vertical scorings .*\(agreed 2 under this charter, asked 3\)"
+        ):
+            fitted.predict(x)
+        kinds = {one.kind for one in left}
+        # A fit is counted apart, and brings no scorings with it.
+        kind(session, **few).fit(x, y)
+        with pytest.raises(QueriesSpent, match="2 vertical scorings"):
+            fitted.predict(x[:1])
+        return kinds
+
+    assert run(work, vertical=Vertical(fits=2, scorings=2)) == {name: {"Present"} for name in TWO}
+
+
 def test_the_journal_counts_fits_for_good_and_apart_from_intersections(tmp_path: Path) -> None:
     path, charter = tmp_path / "journal.db", b"c" * 32
     with Journal.open(path) as journal:
@@ -225,6 +251,7 @@ def test_the_journal_counts_fits_for_good_and_apart_from_intersections(tmp_path:
             journal.fit(charter, b"s" * 32, number, 3)
         journal.fit(b"d" * 32, b"s" * 32, 0, 1)
         journal.ask(charter, b"s" * 32, 0, 1)
+        journal.score(charter, b"s" * 32, 0, 1)
     with Journal.open(path) as journal, pytest.raises(QueriesSpent, match="3 vertical fits") as caught:
         journal.fit(charter, b"t" * 32, 9, 3)
     assert caught.value.code == "SILO-406"

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from silo.crypto.paillier import cells, powers
+from silo.crypto import cells, powers
 
 PRIME = 2**61 - 1
 WIDTH = 8

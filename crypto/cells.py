@@ -15,9 +15,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from silo.crypto import powers
 from silo.crypto.errors import ParameterError
 from silo.crypto.histograms import Payload, Run, Terms, check_node, ciphertexts
-from silo.crypto.paillier import powers
 
 Labels = npt.NDArray[np.int64]
 _DENSE: Final = 8
