@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -125,6 +126,8 @@ def _claim(defence: Defence, found: Sequence[Found]) -> str:
         return f"Defence guide, noise {defence.sigma:.3g}: no attack may exceed {limit:.3f} {over}."
     if defence.name == "isotropic":
         return f"Defence isotropic, scale {defence.sigma:.3g}: no guarantee; a clip would promise {limit:.3f} {over}."
+    if defence.name == "marvell":
+        return f"Defence marvell, power {defence.sigma:.3g}: nothing is promised; single batches flatter it."
     return f"Defence {defence.name}: nothing is promised."
 
 
@@ -138,7 +141,7 @@ def _document(asked: Asked, title: str, defence: Defence, found: Sequence[Found]
         "defence": defence.name,
         "sigma": defence.sigma or None,
         "epochs": asked.epochs,
-        "mu": mu if defence.sigma else None,
+        "mu": mu if math.isfinite(mu) else None,
         "bound": found[0].bounds[-1],
         "guaranteed": defence.guaranteed,
         "confidence": found[0].runs[0].readings[-1].confidence,
@@ -182,7 +185,7 @@ def _row(row: Row) -> dict[str, Any]:
 
 
 def _screen(title: str, defence: Defence, found: Sequence[Found]) -> str:
-    from silo.cli.output import table
+    from silo.plain_table import table
 
     header = ["attack", "per batch", "accumulated", "beyond features", "interval", "bound", "verdict"]
     lines = [title, _claim(defence, found)]

@@ -10,6 +10,7 @@ most records lie on the other side.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -39,6 +40,14 @@ class Direction:
         if np.count_nonzero(gradients @ self.axis > 0) * 2 > len(gradients):
             self.axis = -self.axis
         return self.axis
+
+    def arrays(self) -> dict[str, Array]:
+        """What is needed to go on."""
+        return {"axis": self.axis.copy(), "moment": self._moment.copy()}
+
+    def load(self, arrays: Mapping[str, Array]) -> None:
+        """Take `arrays` back."""
+        self.axis, self._moment = arrays["axis"].copy(), arrays["moment"].copy()
 
 
 def leading(moment: Array, start: Array) -> Array:

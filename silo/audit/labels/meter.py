@@ -20,7 +20,7 @@ rests on that. Nothing here protects anything, and no randomness is drawn.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -47,8 +47,8 @@ _WHOLE: Final = 32
 class Meter:
     """Measures one direction of one job; the holder of the labels feeds it what it returns.
 
-    `labels`: (records,), above 0 is positive. `most`: follow only so many records, evenly spaced, to be cheap (`LIVE`
-    beside a training). `confidence` is that of the intervals. Raises `ParameterError`.
+    `labels`: (records,), above 0 is positive. `most`: follow only so many records, of each class half where it has as
+    many, to be cheap (`LIVE` beside a training). `confidence` is that of the intervals. Raises `ParameterError`.
     """
 
     def __init__(self, labels: Array, *, most: int | None = None, confidence: float = 0.95) -> None:
@@ -60,9 +60,7 @@ class Meter:
         self._confidence = confidence
         count = len(self._labels)
         self._all = most is None or most >= count
-        chosen = (
-            np.arange(count) if self._all else np.linspace(0, count - 1, max(most or 0, 2)).astype(np.int64)
-        )
+        chosen = np.arange(count) if self._all else _evenly(self._labels, max(most or 0, 2))
         self._chosen = chosen
         self._place = np.full(count, -1, np.int64)
         self._place[chosen] = np.arange(len(chosen))
@@ -128,6 +126,28 @@ class Meter:
         self._batches = []
         return Reading(self._epoch, tuple(found), self._confidence, groups is not None)
 
+    def arrays(self) -> dict[str, Array]:
+        """All that is needed to go on after an epoch's reading, in another process."""
+        if self._gradients is None or self._direction is None:
+            return {}
+        found = {"sums": self._sums, "seen": self._seen, "gradients": self._gradients}
+        return {
+            **{name: value.copy() for name, value in found.items()},
+            **self._direction.arrays(),
+            "epoch": np.array(self._epoch),
+        }
+
+    def load(self, arrays: Mapping[str, Array]) -> None:
+        """Take `arrays` of a meter of the same labels back. Raises `ParameterError` for those of another."""
+        if not arrays:
+            return
+        if arrays["sums"].shape != self._sums.shape or len(arrays["gradients"]) != len(self._chosen):
+            raise ParameterError("what a leak meter kept is of other records: begin again without it")
+        direction, _ = self._memory(arrays["gradients"].shape[1])
+        self._sums, self._seen = arrays["sums"].copy(), arrays["seen"].copy()
+        self._gradients, self._epoch = arrays["gradients"].copy(), int(arrays["epoch"])
+        direction.load(arrays)
+
     def _catch_up(self) -> None:
         """Score the rows that wait, as one batch."""
         if not self._waiting:
@@ -175,6 +195,18 @@ class Meter:
         each = np.array(self._batches)
         each = np.where(each.mean(axis=0) >= 0.5, each, 1 - each)
         return each.mean(axis=0).tolist(), each.max(axis=0).tolist()
+
+
+def _evenly(labels: Array, most: int) -> Array:
+    """So many records of both classes, evenly spaced in each; a class that lacks some leaves them to the other."""
+    each = [np.flatnonzero(labels == kind) for kind in (False, True)]
+    fewer = min(len(one) for one in each)
+    counts = [min(len(one), max(most - fewer, most // 2)) for one in each]
+    picked = [
+        one[np.linspace(0, len(one) - 1, count).astype(np.int64)]
+        for one, count in zip(each, counts, strict=True)
+    ]
+    return np.sort(np.concatenate(picked))
 
 
 def _scores(given: Array, direction: Direction) -> tuple[Array, Array]:

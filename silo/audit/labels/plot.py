@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from silo.audit.labels.audit import Found
+from silo.audit.labels.reading import Reading
 from silo.report import svg
 from silo.report.style import BASE
+
+if TYPE_CHECKING:
+    from silo.audit.labels.audit import Found
 
 _LEFT: Final = 44
 _TOP: Final = 12
@@ -28,27 +31,47 @@ svg.leak .limit { fill: none; stroke: var(--second); stroke-width: 2; stroke-das
 def page(title: str, defence: str, found: Sequence[Found]) -> str:
     """One figure per kind of bottom, the first run of each."""
     figures = "".join(
-        f"<h2>{escape(one.layers)} bottoms</h2><figure>{figure(one)}</figure>"
+        f"<h2>{escape(one.layers)} bottoms</h2>"
+        f"<figure>{figure(one.runs[0].readings, one.bounds, f'{one.layers} bottoms')}</figure>"
         f'<p class="soft">Area under the curve of the task: {one.task.defended:.3f} with this defence, '
         f"{one.task.undefended:.3f} without any, {one.task.alone:.3f} by the label party alone.</p>"
         for one in found
     )
+    return _whole(f"{escape(title)}. {escape(defence)}", figures)
+
+
+def page_of_fit(who: str, readings: Sequence[Reading], bounds: Sequence[float]) -> str:
+    """What the meter read beside a fit, with a table of its last reading."""
+    last = readings[-1]
+    rows = "".join(
+        f"<tr><td>{escape(one.name)}</td><td>{one.batch_mean:.3f}</td><td>{one.accumulated:.3f}</td>"
+        f"<td>{one.beyond_features:.3f} ({one.low:.3f} to {one.high:.3f})</td></tr>"
+        for one in last.attacks
+    )
+    table = (
+        "<table><tr><th>attack</th><th>per batch</th><th>accumulated</th><th>beyond what features tell</th></tr>"
+        f"{rows}</table>"
+    )
+    said = f"{escape(who)}, epoch {last.epoch}: allowed {bounds[-1]:.3f}, intervals of {last.confidence:.1%}"
+    return _whole(said, f"<figure>{figure(readings, bounds, who)}</figure>{table}")
+
+
+def _whole(said: str, body: str) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Leak of labels</title><style>{BASE}{_CSS}</style></head><body>"
-        f"<h1>What the returned gradients tell of the labels</h1><p>{escape(title)}. {escape(defence)}</p>"
+        f"<h1>What the returned gradients tell of the labels</h1><p>{said}</p>"
         '<div class="legend"><span><i class="leak"></i>accumulated leak of the best attack, with its interval</span>'
         '<span><i class="limit"></i>what the guarantee allows</span></div>'
-        f"{figures}</body></html>\n"
+        f"{body}</body></html>\n"
     )
 
 
-def figure(found: Found) -> str:
-    """The leak after each epoch, between one half and 1, as inline SVG."""
-    readings = found.runs[0].readings
+def figure(readings: Sequence[Reading], bounds: Sequence[float], what: str) -> str:
+    """The leak after each epoch, between one half and 1, as inline SVG; `bounds` are as many."""
     worst = [reading.worst for reading in readings]
-    highest = max(max(one.high for one in worst), *found.bounds)
+    highest = max(max(one.high for one in worst), *bounds)
     most = 0.6 if highest <= 0.6 else 0.7 if highest <= 0.7 else 1.0
     last = max(len(readings), 2)
 
@@ -70,7 +93,7 @@ def figure(found: Found) -> str:
         )
     band = [*points([one.high for one in worst]), *reversed(points([one.low for one in worst]))]
     leak = points([one.beyond_features for one in worst])
-    limit = points(found.bounds)
+    limit = points(bounds)
     parts.append(f'<polygon points="{" ".join(band)}" class="band"/>')
     for kind, line in (("limit", limit), ("leak", leak)):
         parts.append(f'<polyline points="{" ".join(line)}" class="{kind}"/>')
@@ -80,7 +103,7 @@ def figure(found: Found) -> str:
     )
     end = worst[-1]
     name = (
-        f"Accumulated leak over {len(readings)} epochs, {found.layers} bottoms: ends at "
-        f"{end.beyond_features:.3f}, allowed {found.bounds[-1]:.3f}"
+        f"Accumulated leak over {len(readings)} epochs, {what}: ends at {end.beyond_features:.3f}, allowed "
+        f"{bounds[-1]:.3f}"
     )
     return svg.drawing("".join(parts), name, f'viewBox="0 0 {_LEFT + _WIDE + 10} {base + 26}" class="leak"')

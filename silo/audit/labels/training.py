@@ -121,7 +121,8 @@ class SplitTraining:
             self._fit(guest, received.detach(), self._labels[rows])
         else:
             self._fit(guest, received, self._labels[rows])
-            returned = self._defence.of(_gradient(received) * len(rows), self._source)
+            exact = _gradient(received) * len(rows)
+            returned = self._defence.of(exact, self._labels[rows], self._source)
         self._hosts.zero_grad()
         sent.backward(returned / len(rows))
         self._hosts.step()

@@ -1,4 +1,4 @@
-"""A host's side of the work: its bottom module, shown as it is or with noise."""
+"""A host's side of the work: its bottom module, shown as it is; and how activations get their noise."""
 
 from __future__ import annotations
 
@@ -12,17 +12,14 @@ from torch import nn
 
 from silo.crypto.gaussian import gaussian, grid, round_to
 from silo.crypto.rng import Rng
-from silo.errors import ParameterError
-from silo.privacy.token import NoiseToken
 from silo.protocols.split import words
 from silo.protocols.split.schedule import Places
-from silo.protocols.split.wire import Rows, require_finite
-from silo.training.private.plan import DPSGD
-from silo.training.private.rows import Rows as Data
-from silo.training.private.trainer import Trainer
+from silo.protocols.split.wire import Rows
+from silo.vertical.splitting.decorrelation import Decorrelation
 from silo.vertical.splitting.modules import outputs
 from silo.vertical.splitting.noise import NoisePlan
-from silo.vertical.splitting.part import Maker, Part, backward, rows_of, tensor_of
+from silo.vertical.splitting.part import Part, backward, rows_of, tensor_of
+from silo.vertical.splitting.watching import Guard
 
 Keep = Callable[[int], None]
 """Told how many epochs are done."""
@@ -31,26 +28,32 @@ Keep = Callable[[int], None]
 class Bottom:
     """Activations as they are, and a step of the optimiser a batch."""
 
-    def __init__(self, part: Part, x: Rows, keep: Keep) -> None:
+    def __init__(self, part: Part, x: Rows, keep: Keep, extra: Decorrelation | None = None) -> None:
         self.part, self._module = part, part.modules["bottom"]
-        self._x, self._keep = x, keep
-        self._waiting: deque[torch.Tensor] = deque()
+        self._x, self._keep, self._extra = x, keep, extra
+        self._waiting: deque[tuple[torch.Tensor, torch.Tensor]] = deque()
+        self.guard = Guard()
 
     def begin(self, epoch: int) -> None:
         self._waiting.clear()
+        self.guard.begin()
         self.part.train()
 
     def forward(self, places: Places) -> Rows:
-        made = outputs(self._module, tensor_of(self._x[places], self._module))
-        self._waiting.append(made)
+        own = tensor_of(self._x[places], self._module)
+        made = outputs(self._module, own)
+        self._waiting.append((own, made))
         return rows_of(made)
 
     def backward(self, gradient: Rows) -> None:
-        made = self._waiting.popleft()
+        self.guard.came(gradient)
+        own, made = self._waiting.popleft()
         if made.requires_grad:
-            backward(made, torch.from_numpy(gradient).to(made))
+            extra = () if self._extra is None else (self._extra.penalty(own, made),)
+            backward(made, torch.from_numpy(gradient).to(made), *extra)
 
     def step(self, rows: int) -> None:
+        self.guard.require()
         self.part.step(rows)
 
     def end(self, epoch: int) -> None:
@@ -58,95 +61,6 @@ class Bottom:
 
     def close(self) -> None:
         """Nothing is left on the module."""
-
-
-class PrivateBottom:
-    """Activations cut to a norm, with noise; and DP-SGD on the gradients that come back.
-
-    An activation is noised once a row and epoch. The module's weights would carry a row into the activations of
-    others: each row's gradient is cut and each batch's sum noised (Abadi et al., arXiv 1607.00133), and as a row is in
-    one batch an epoch, all of an epoch's batches cost as much as one. `pay` reserves both for an epoch, before anything
-    of it leaves.
-    """
-
-    def __init__(
-        self,
-        part: Part,
-        make: Maker,
-        x: Rows,
-        plan: NoisePlan,
-        pay: Callable[[int], NoiseToken],
-        keep: Keep,
-        *,
-        who: str,
-        width: int,
-        most: float | None,
-        rng: Rng,
-    ) -> None:
-        self.part, self._module, self._x = part, part.modules["bottom"], x
-        self._plan, self._pay, self._keep, self._rng = plan, pay, keep, rng
-        self._who, self._width, self._most = who, width, most
-        self._paid, self._epoch, self._first = False, 0, 0
-        self._waiting: deque[tuple[Places, torch.Tensor]] = deque()
-        private = DPSGD(
-            sampling=1.0,
-            steps=1,
-            clip=plan.row_clip,
-            lot=1.0,
-            noise_multiplier=plan.noise_multiplier,
-            optimizer=lambda _: part.optimizer or make(_),
-        )
-        self._trainer = Trainer(self._module, self._loss, private.plan(), rng=rng)
-
-    def rehearse(self) -> None:
-        """Refuse, on made-up rows, a module whose rows are not each their own. Raises `ParameterError`."""
-        blank = torch.zeros((1, self._width))
-        self._trainer.rehearse(Data((tensor_of(self._x[:1], self._module), blank)))
-
-    def begin(self, epoch: int) -> None:
-        self._epoch, self._paid, self._first = epoch, False, 0
-        self._waiting.clear()
-        self.part.train()
-
-    def forward(self, places: Places) -> Rows:
-        state = torch.get_rng_state()
-        with torch.no_grad():
-            made = rows_of(outputs(self._module, tensor_of(self._x[places], self._module)))
-        require_finite(made, f"{self._who}: the bottom module gave", self._first)
-        if not self._paid:
-            self._pay(self._epoch).use(self._plan.event)
-            self._paid = True
-        self._first += len(places)
-        self._waiting.append((places, state))
-        return noised(made, self._plan, self._most, rng=self._rng)
-
-    def backward(self, gradient: Rows) -> None:
-        # What was sent is made again, under the hooks and with the same dropout.
-        places, state = self._waiting.popleft()
-        with torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(state)
-            self._trainer._gradients(tensor_of(self._x[places], self._module), torch.from_numpy(gradient))
-
-    def step(self, rows: int) -> None:
-        if not self._paid:
-            raise ParameterError("an epoch's noise is paid for before its first batch")
-        self._first = 0
-        self._trainer.optimizer._move(float(rows))
-
-    def end(self, epoch: int) -> None:
-        self._keep(epoch + 1)
-
-    def close(self) -> None:
-        """Take the hooks off the module."""
-        self._trainer.close()
-
-    def _loss(self, output: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
-        """What has, at a row's activations, the gradient that came back for them."""
-        made = output.reshape(len(output), -1)
-        norms = torch.linalg.vector_norm(made, dim=1, keepdim=True)
-        kept = made * (self._plan.clip / (norms + 1e-12)).clamp(max=1.0)
-        found: torch.Tensor = (kept * gradient.to(kept)).sum(dim=1)
-        return found
 
 
 def noised(made: Rows, plan: NoisePlan, most: float | None, *, rng: Rng) -> Rows:

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import nn
 
+from silo.audit.labels.bound import bound, mu_of
 from silo.errors import ParameterError
 from silo.privacy.token import NoiseToken
 from silo.protocols.split.wire import Rows
 from silo.vertical.splitting import modules
-from silo.vertical.splitting.bottoms import Bottom, PrivateBottom, largest
+from silo.vertical.splitting.bottoms import Bottom, largest
+from silo.vertical.splitting.marvell import Marvell
+from silo.vertical.splitting.metering import LiveMeter
 from silo.vertical.splitting.noise import NoisePlan
 from silo.vertical.splitting.part import Part
 from silo.vertical.splitting.paying import Payer
 from silo.vertical.splitting.randomized import RandomizedLabels
-from silo.vertical.splitting.residuals import NoisedResiduals, Residuals, ToldResiduals
+from silo.vertical.splitting.residuals import Labels, NoisedResiduals, Residuals, ToldResiduals
 from silo.vertical.splitting.setting import Setting
 from silo.vertical.splitting.tops import Top
 
-AnyBottom = Bottom | PrivateBottom
+if TYPE_CHECKING:
+    from silo.vertical.splitting.private_bottom import PrivateBottom
+
 Keep = Callable[[int], None]
 
 
@@ -62,10 +70,13 @@ def table(setting: Setting) -> Rows:
 
 def bottom_of(
     setting: Setting, part: Part, width: int, noise: tuple[NoisePlan, Payer] | None, keep: Keep, hosts: int
-) -> AnyBottom:
+) -> Bottom | PrivateBottom:
     """The bottom, with the noise that was planned; tried on made-up rows."""
     if noise is None:
-        return Bottom(part, table(setting), keep)
+        return Bottom(part, table(setting), keep, setting.decorrelation)
+    # Opacus takes a second to be imported, and exact activations have no need of it.
+    from silo.vertical.splitting.private_bottom import PrivateBottom
+
     plan, payer = noise
 
     def pay(epoch: int) -> NoiseToken:
@@ -97,7 +108,7 @@ def tops(setting: Setting, *, own: bool) -> tuple[Part, Part | None]:
         "top": required(setting, setting.top, "top"),
         "bottom": required(setting, setting.bottom, "bottom") if own and setting.bottom is not None else None,
     }
-    guide = Part(named, setting.make) if setting.gradients is not None else None
+    guide = Part(named, setting.make) if setting.guided else None
     return Part(named, setting.make), guide
 
 
@@ -131,4 +142,31 @@ def top_of(
                 rng=rng,
             )
     x = setting.x if "bottom" in real.modules else None
-    return Top(real, x, setting.labels, keep, who=setting.who, guide=guide, residuals=residuals)
+    marvell, rng = setting.gradients, setting.session.rng
+    return Top(
+        real,
+        x,
+        setting.labels,
+        keep,
+        who=setting.who,
+        guide=guide,
+        residuals=residuals,
+        disguise=partial(marvell.disguise, rng=rng) if isinstance(marvell, Marvell) else None,
+        meter=_meter(setting, setting.labels, None if noise is None else noise[0]),
+    )
+
+
+def _meter(setting: Setting, labels: Labels, how: NoisePlan | RandomizedLabels | None) -> LiveMeter | None:
+    """The meter of a fit, with what is promised of it."""
+    if setting.meter is False:
+        return None
+
+    def promised(epochs: int) -> float:
+        if how is None:
+            return 1.0
+        if isinstance(how, RandomizedLabels):
+            return how.auc_bound
+        return bound(mu_of(how.noise_multiplier, epochs))
+
+    path = None if setting.meter is True else Path(setting.meter)
+    return LiveMeter(labels, setting.classes, promised, who=setting.who, path=path)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+
+import numpy as np
 
 from silo.errors import ParameterError
 from silo.protocols.errors import UnlikeTerms
@@ -11,12 +14,16 @@ from silo.protocols.split import host, label, ushaped
 from silo.protocols.split.line import Line
 from silo.protocols.split.schedule import Schedule
 from silo.protocols.vertical.context import SPLIT, Context
+from silo.vertical.checkpoints import Arrays
 from silo.vertical.meeting import Meeting, meet
-from silo.vertical.splitting import building, modules
-from silo.vertical.splitting.kept import Arrays, Kept
+from silo.vertical.splitting import building, modules, watching
+from silo.vertical.splitting.kept import Kept
+from silo.vertical.splitting.metering import Leak
+from silo.vertical.splitting.noise import NoisePlan
 from silo.vertical.splitting.part import Part
 from silo.vertical.splitting.paying import Payer
-from silo.vertical.splitting.setting import BACK, CUT, Setting
+from silo.vertical.splitting.randomized import RandomizedLabels
+from silo.vertical.splitting.setting import BACK, CUT, SIGMA, Setting
 from silo.vertical.splitting.tops import Middle, Top
 
 
@@ -32,6 +39,7 @@ class Fitted:
     back: int = 0
     logits: int = 0
     charges: tuple[str, ...] = ()
+    leak: Leak | None = None
 
 
 def fit(setting: Setting) -> Fitted:
@@ -51,14 +59,21 @@ def _host(setting: Setting) -> Fitted:
     kept = setting.kept(part)
     width, hosts = building.tried_bottom(setting), len(setting.session.members) - 1
     noise = setting.activation_noise(kept.newest)
+    declared: dict[str, float] = {}
+
+    def settle(agreed: Mapping[str, str]) -> None:
+        declared["sigma"] = _declared(agreed)
+
     bottom = building.bottom_of(
         setting, part, width, noise, lambda done: kept.keep(done, part.arrays()), hosts
     )
     try:
         size = setting.terms.activation_bytes(width, hosts)
-        begun = _begin(setting, kept, size, cut=str(width))
+        begun = _begin(setting, kept, size, cut=str(width), settle=settle)
         if begun.start:
             part.load(kept.at(begun.start))
+        party = begun.meeting.context.label
+        bottom.guard = watching.guard(setting, declared["sigma"], party)
         begun.drive(
             host.train(begun.line, setting.terms, begun.schedule, bottom, width=width, start=begun.start)
         )
@@ -88,6 +103,7 @@ def _label(setting: Setting) -> Fitted:
         kept,
         size,
         cut=cut,
+        sigma=_sigma(noise),
         peers=hosts,
         settle=settle,
         exact=lambda: setting.terms.gradient_bytes(found["width"]),
@@ -98,7 +114,16 @@ def _label(setting: Setting) -> Fitted:
         top.load(kept.at(begun.start))
     begun.drive(label.train(begun.line, setting.terms, begun.schedule, top, width=width, start=begun.start))
     charges = _paid(noise and noise[1])
-    return Fitted({"real": parts[0]}, begun.meeting, begun.order, kept, width, logits=logits, charges=charges)
+    return Fitted(
+        {"real": parts[0]},
+        begun.meeting,
+        begun.order,
+        kept,
+        width,
+        logits=logits,
+        charges=charges,
+        leak=top.leak,
+    )
 
 
 def _owner(setting: Setting) -> Fitted:
@@ -125,6 +150,7 @@ def _owner(setting: Setting) -> Fitted:
             kept,
             size,
             cut=str(width),
+            sigma=_sigma(hidden),
             settle=settle,
             exact=lambda: size + setting.terms.gradient_bytes(found["back"]),
         )
@@ -134,6 +160,8 @@ def _owner(setting: Setting) -> Fitted:
             arrays = kept.at(begun.start)
             part.load(_under("own", arrays))
             top.load(_under("top", arrays))
+        (partner,) = (name for name in setting.session.members if name != setting.who)
+        bottom.guard = watching.guard(setting, float(_sigma(hidden)), partner, _rarest(setting))
         widths = {"width": width, "back": found["back"]}
         begun.drive(
             ushaped.owner(begun.line, setting.terms, begun.schedule, bottom, top, **widths, start=begun.start)
@@ -150,6 +178,7 @@ def _owner(setting: Setting) -> Fitted:
         found["back"],
         found["logits"],
         charges,
+        top.leak,
     )
 
 
@@ -201,6 +230,7 @@ def _begin(
     *,
     cut: str = "",
     back: str = "",
+    sigma: str = "",
     peers: int = 1,
     settle: Callable[[Mapping[str, str]], object] = lambda _: None,
     exact: Callable[[], int] | None = None,
@@ -220,7 +250,7 @@ def _begin(
         rows=setting.rows,
         columns=setting.columns,
         terms=setting.said(),
-        left_open=((CUT, cut), (BACK, back)),
+        left_open=((CUT, cut), (BACK, back), (SIGMA, sigma)),
         aligned=setting.aligned,
         coming=setting.coming(row_bytes, left, peers),
         reached=kept.newest,
@@ -238,6 +268,29 @@ def _agreed(agreed: Mapping[str, str], name: str) -> int:
     if not (text.isascii() and text.isdecimal() and len(text) <= 9):
         raise UnlikeTerms(f"nobody says the {name}: a member that has no labels brings a bottom module")
     return int(text)
+
+
+def _sigma(noise: tuple[NoisePlan | RandomizedLabels, Payer] | None) -> str:
+    """The noise on residuals, as it is declared."""
+    return f"{noise[0].noise_multiplier:g}" if noise and isinstance(noise[0], NoisePlan) else "0"
+
+
+def _declared(agreed: Mapping[str, str]) -> float:
+    text = agreed[SIGMA]
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if len(text) > 24 or not 0 <= found < math.inf:
+        raise UnlikeTerms(f"the label party says no noise on residuals that can be: {text[:24]!r}")
+    return found
+
+
+def _rarest(setting: Setting) -> float:
+    """The part of the rows that is in the rarest class."""
+    labels = np.zeros(1, np.int64) if setting.labels is None else setting.labels
+    counts = np.bincount(labels, minlength=2)
+    return float(np.clip(counts.min() / counts.sum(), 0.01, 0.5))
 
 
 def _paid(payer: Payer | None) -> tuple[str, ...]:

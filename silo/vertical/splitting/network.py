@@ -34,9 +34,15 @@ class SplitNetwork(ClassifierMixin, SplitParameters):  # type: ignore[misc]
     they are passed, and copies of them are trained: they must not come from the labels that are to be protected.
 
     `gradients` (`Noise` or `RandomizedLabels`) protects labels, `activations` (`Noise`) a member's columns; the charter
-    says which must be. `optimizer` makes an optimiser of parameters (Adam with `lr` otherwise). `wire` is float32,
-    float16 or int8. With `finish` the top learns on by itself for so many epochs, from activations that are shown once
-    more: that costs labels nothing. `checkpoint` names a folder from which a fit that was cut off goes on.
+    says which must be. `gradients=Marvell(…)` and `decorrelation=Decorrelation(…)` promise nothing and count as no
+    noise. `optimizer` makes an optimiser of parameters (Adam with `lr` otherwise). `wire` is float32, float16 or int8.
+    With `finish` the top learns on by itself for so many epochs, from activations that are shown once more: that costs
+    labels nothing. `checkpoint` names a folder from which a fit that was cut off goes on.
+
+    Beside the fit, who has labels runs the leak meter (`meter`): `leak_` has a reading for each epoch, and a fit whose
+    leak is above its guarantee stops (`LeakFound`); a path instead of True draws it there after each epoch. Who has a
+    bottom watches the gradients that come back (`watch`), and stops when they train it for something else (`Hijacked`);
+    instead of True it may be the part of rows in the rarest class, as the members agreed.
 
     Without a session it is one network, top(middle(bottom(X))), on one table; nothing is protected, or finished.
     `order` are 32 bytes that the order of rows follows from: `order_` of a fit among members trains its twin.
@@ -72,6 +78,7 @@ class SplitNetwork(ClassifierMixin, SplitParameters):  # type: ignore[misc]
         self._remember(found.meeting)
         self.parts_, self.width_, self.back_ = dict(found.parts), found.width, found.back
         self.order_, self.logits_, self.charges_ = found.order, found.logits, found.charges
+        self.leak_ = found.leak
         if self.finish:
             came = self._gather(self.session, x)
             if came is not None and labels is not None:
@@ -113,6 +120,7 @@ class SplitNetwork(ClassifierMixin, SplitParameters):  # type: ignore[misc]
         )
         self._remember(None)
         self.parts_, self.width_, self.back_, self.charges_ = {"network": part}, 0, 0, ()
+        self.leak_ = None
         self.n_iter_ = terms.epochs
         self._require_sound()
         return self

@@ -16,6 +16,8 @@ from silo.protocols.split.terms import Terms
 from silo.protocols.split.wire import Rows
 from silo.vertical import classes, frames
 from silo.vertical.base import VerticalEstimator, column
+from silo.vertical.splitting.decorrelation import Decorrelation
+from silo.vertical.splitting.marvell import Marvell
 from silo.vertical.splitting.noise import Noise
 from silo.vertical.splitting.randomized import RandomizedLabels
 
@@ -43,11 +45,14 @@ class SplitParameters(VerticalEstimator):
         optimizer: Callable[[Any], Any] | None = None,
         lr: float = 0.003,
         wire: str = "float32",
-        gradients: Noise | RandomizedLabels | None = None,
+        gradients: Noise | RandomizedLabels | Marvell | None = None,
         activations: Noise | None = None,
+        decorrelation: Decorrelation | None = None,
         u_shaped: bool = False,
         cut: int | None = None,
         finish: int = 0,
+        watch: bool | float = True,
+        meter: bool | str | Path = True,
         order: bytes | None = None,
         checkpoint: str | Path | None = None,
     ) -> None:
@@ -63,9 +68,12 @@ class SplitParameters(VerticalEstimator):
         self.wire = wire
         self.gradients = gradients
         self.activations = activations
+        self.decorrelation = decorrelation
         self.u_shaped = u_shaped
         self.cut = cut
         self.finish = finish
+        self.watch = watch
+        self.meter = meter
         self.order = order
         self.checkpoint = checkpoint
 
@@ -74,10 +82,27 @@ class SplitParameters(VerticalEstimator):
     ) -> Setting:
         from silo.vertical.splitting.setting import Setting
 
-        if not (self.gradients is None or isinstance(self.gradients, Noise | RandomizedLabels)):
-            raise ParameterError("gradients is a silo.vertical.Noise, a RandomizedLabels, or None")
+        if not (self.gradients is None or isinstance(self.gradients, Noise | RandomizedLabels | Marvell)):
+            raise ParameterError("gradients is a silo.vertical.Noise, RandomizedLabels, Marvell, or None")
+        if isinstance(self.gradients, Marvell) and labels is not None and len(self.classes_) != 2:
+            raise ParameterError(f"{self._who}: Marvell is for two classes, and y has {len(self.classes_)}")
+        if not (self.decorrelation is None or isinstance(self.decorrelation, Decorrelation)):
+            raise ParameterError("decorrelation is a silo.vertical.Decorrelation, or None")
+        if self.decorrelation is not None and self.activations is not None:
+            raise ParameterError(
+                "decorrelation couples the rows of a batch, which noise on activations forbids: pass one of them"
+            )
         if not (self.activations is None or isinstance(self.activations, Noise)):
             raise ParameterError("activations is a silo.vertical.Noise, or None")
+        watch, meter = self.watch, self.meter
+        if not isinstance(watch, bool) and not (isinstance(watch, float) and 0 < watch <= 0.5):
+            raise ParameterError(
+                f"watch is True, False, or the part of rows in the rarest class, at most .5, not {watch!r}"
+            )
+        if not isinstance(meter, bool | str | Path) or (
+            not isinstance(meter, bool) and not Path(meter).absolute().parent.is_dir()
+        ):
+            raise ParameterError(f"meter is True, False, or a file in a folder that is there, not {meter!r}")
         return Setting(
             session,
             self._terms(),
@@ -92,7 +117,10 @@ class SplitParameters(VerticalEstimator):
             cut=None if self.cut is None else self._whole("cut"),
             gradients=self.gradients,
             activations=self.activations,
+            decorrelation=self.decorrelation,
             finish=self._whole("finish"),
+            watch=self.watch,
+            meter=self.meter,
             checkpoint=self.checkpoint,
             aligned=aligned,
             plan_id=session.rng.bytes(8).hex(),

@@ -36,9 +36,9 @@ class Part:
         """Move by the mean gradient of so many rows."""
         if self.optimizer is None:
             return
-        for p in self.trained:
-            if p.grad is not None:
-                p.grad /= rows
+        gradients = [p.grad for p in self.trained if p.grad is not None]
+        if gradients:
+            torch._foreach_div_(gradients, rows)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
 
@@ -105,6 +105,6 @@ def tensor_of(rows: npt.NDArray[Any], like: nn.Module | None) -> torch.Tensor:
     return found.to(first.device, first.dtype if first.is_floating_point() else torch.float32)
 
 
-def backward(made: torch.Tensor, gradient: torch.Tensor | None = None) -> None:
-    """Add to the gradients of what `made` was worked out from."""
-    torch.autograd.backward(made, gradient)
+def backward(made: torch.Tensor, gradient: torch.Tensor | None = None, *losses: torch.Tensor) -> None:
+    """Add to the gradients of what `made`, and further losses, were worked out from."""
+    torch.autograd.backward((made, *losses), (gradient, *(None for _ in losses)))

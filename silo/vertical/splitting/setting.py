@@ -11,9 +11,11 @@ from silo.privacy import events
 from silo.protocols.split.terms import FRAME, Terms
 from silo.protocols.split.wire import Rows
 from silo.protocols.vertical.context import SPLIT
+from silo.vertical.checkpoints import fingerprint
 from silo.vertical.meeting import require
-from silo.vertical.passes import fingerprint
+from silo.vertical.splitting.decorrelation import Decorrelation
 from silo.vertical.splitting.kept import Kept
+from silo.vertical.splitting.marvell import Marvell
 from silo.vertical.splitting.noise import ACTIVATIONS, GRADIENTS, Noise, NoisePlan
 from silo.vertical.splitting.part import Maker, Part
 from silo.vertical.splitting.paying import Payer, policy_for, require_noise
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 CUT: Final = "width of the cut"
 BACK: Final = "width of what comes back"
+SIGMA: Final = "noise on residuals"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -44,9 +47,12 @@ class Setting:
     labels: Labels | None = None
     classes: int = 0
     cut: int | None = None
-    gradients: Noise | RandomizedLabels | None = None
+    gradients: Noise | RandomizedLabels | Marvell | None = None
     activations: Noise | None = None
+    decorrelation: Decorrelation | None = None
     finish: int = 0
+    watch: bool | float = True
+    meter: bool | str | Path = True
     checkpoint: str | Path | None = None
     aligned: bytes = b""
     plan_id: str = field(default="")
@@ -61,6 +67,11 @@ class Setting:
         if self.x is not None:
             return len(self.x)
         return None if self.labels is None else len(self.labels)
+
+    @property
+    def guided(self) -> bool:
+        """Whether labels have a guarantee: then hosts get what a guide learned, and nothing of the real top."""
+        return isinstance(self.gradients, Noise | RandomizedLabels)
 
     @property
     def columns(self) -> int:
@@ -102,8 +113,8 @@ class Setting:
 
     def label_noise(self, before: int) -> tuple[NoisePlan | RandomizedLabels, Payer] | None:
         """The same for labels."""
-        require_noise(self.session, GRADIENTS, self.gradients is not None)
-        if self.gradients is None:
+        require_noise(self.session, GRADIENTS, self.guided)
+        if self.gradients is None or isinstance(self.gradients, Marvell):
             return None
         policy = policy_for(self.session, GRADIENTS)
         rng = self.session.rng

@@ -18,11 +18,14 @@ from torch import nn
 from silo.errors import UsageError
 from silo.protocols.split.schedule import Places, Schedule
 from silo.protocols.split.wire import Rows, require_finite
+from silo.vertical.splitting.metering import Leak, LiveMeter
 from silo.vertical.splitting.modules import outputs
 from silo.vertical.splitting.part import Arrays, Part, backward, rows_of, tensor_of
 from silo.vertical.splitting.residuals import Labels, Residuals
 
 Keep = Callable[[int], None]
+Disguise = Callable[[Rows, Labels], Rows]
+"""Gradients and the labels of their rows to what is returned in their place."""
 
 
 def logits_of(part: Part, x: Rows | None, activations: torch.Tensor) -> torch.Tensor:
@@ -47,12 +50,20 @@ class Top:
         who: str,
         guide: Part | None = None,
         residuals: Residuals | None = None,
+        disguise: Disguise | None = None,
+        meter: LiveMeter | None = None,
     ) -> None:
         if (guide is None) != (residuals is None) or (guide is not None and _shared(real, guide)):
             raise UsageError("protected labels need a guide that shares no parameter with the real modules")
-        self.real, self.guide, self.residuals = real, guide, residuals
+        self.real, self.guide, self.residuals, self.meter = real, guide, residuals, meter
+        self._disguise = disguise
         self._x, self._who, self._keep = x, who, keep
         self._labels, self._first = torch.from_numpy(labels), 0
+
+    @property
+    def leak(self) -> Leak | None:
+        """What the meter read."""
+        return None if self.meter is None else self.meter.leak
 
     def begin(self, epoch: int) -> None:
         self._first = 0
@@ -66,7 +77,7 @@ class Top:
         guide = self.guide or self.real
         own = None if self._x is None else self._x[places]
         shown = tensor_of(activations, guide.modules["top"]).requires_grad_()
-        logits = logits_of(guide, own, shown)
+        logits = told = logits_of(guide, own, shown)
         require_finite(rows_of(logits), f"{self._who}: the top module gave", self._first)
         if self.residuals is None:
             backward(loss_of(logits, self._labels[places]))
@@ -74,10 +85,15 @@ class Top:
             exact = logits.detach().to("cpu", torch.float64).numpy()
             hidden = self.residuals.of(exact, places)
             backward(logits, torch.from_numpy(hidden).to(logits))
-            real = tensor_of(activations, self.real.modules["top"])
-            backward(loss_of(logits_of(self.real, own, real), self._labels[places]))
+            told = logits_of(self.real, own, tensor_of(activations, self.real.modules["top"]))
+            backward(loss_of(told, self._labels[places]))
         self._first += len(places)
-        return np.zeros_like(activations) if shown.grad is None else rows_of(shown.grad)
+        returned = np.zeros_like(activations) if shown.grad is None else rows_of(shown.grad)
+        if self._disguise is not None:
+            returned = self._disguise(returned, self._labels[places].numpy())
+        if self.meter is not None:
+            self.meter.saw(places, returned, rows_of(logits), rows_of(told))
+        return returned
 
     def step(self, rows: int) -> None:
         self._first = 0
@@ -86,6 +102,8 @@ class Top:
                 part.step(rows)
 
     def end(self, epoch: int) -> None:
+        if self.meter is not None:
+            self.meter.end(epoch)
         self._keep(epoch + 1)
 
     def arrays(self) -> Arrays:
@@ -95,6 +113,8 @@ class Top:
             found |= {f"guide|{key}": value for key, value in self.guide.arrays().items()}
         if self.residuals is not None:
             found |= {f"labels|{key}": value for key, value in self.residuals.arrays().items()}
+        if self.meter is not None:
+            found |= {f"meter|{key}": value for key, value in self.meter.arrays().items()}
         return found
 
     def load(self, arrays: Arrays) -> None:
@@ -104,6 +124,8 @@ class Top:
             self.guide.load(_under("guide", arrays))
         if self.residuals is not None:
             self.residuals.load(_under("labels", arrays))
+        if self.meter is not None:
+            self.meter.load(_under("meter", arrays))
 
 
 def top_alone(

@@ -61,10 +61,54 @@ def test_the_cosine_attack_reads_every_label_of_an_undefended_job(layers: str) -
 
 
 def test_extras_flatter_themselves_by_the_batch_and_leak_over_epochs() -> None:
-    for name in ("max_norm", "isotropic"):
+    for name in ("max_norm", "isotropic", "marvell"):
         worst = reading(named(name, None, EPOCHS)).attack("spectral")
         assert worst.accumulated > 0.8
         assert worst.accumulated > worst.batch_mean + 0.05
+
+
+def test_marvell_draws_its_power_from_the_jobs_generator_and_follows_the_labels() -> None:
+    source = torch.Generator().manual_seed(3)
+    labels = (torch.arange(400) % 4 == 0).float()
+    gradients = torch.randn(400, 8, generator=source) + 2 * labels[:, None]
+    apart = gradients[labels == 1].mean(dim=0) - gradients[labels == 0].mean(dim=0)
+    defence = named("marvell", None, EPOCHS)
+    noise = [
+        defence.of(gradients, labels, torch.Generator().manual_seed(seed)) - gradients for seed in range(30)
+    ]
+    again = defence.of(gradients, labels, torch.Generator().manual_seed(0)) - gradients
+    assert torch.equal(again, noise[0])
+    power = torch.stack(noise).square().sum(dim=2).mean()
+    assert float(power) == pytest.approx(4 * float(apart.square().sum()), rel=0.05)
+    # As positives are few, a row of them gets more than a row of the others.
+    each = torch.stack([one.square().sum(dim=1) for one in noise]).mean(dim=0)
+    assert float(each[labels == 1].mean()) > 1.02 * float(each[labels == 0].mean())
+    assert not defence.guaranteed
+    assert meters.bound(defence.mu(EPOCHS, 8)) == 1
+    assert torch.equal(defence.of(gradients, torch.zeros(400), source), gradients)
+
+
+def test_marvell_is_better_by_the_batch_than_isotropic_noise_of_its_power() -> None:
+    people = made_up()
+
+    class Even(Defence):
+        """Isotropic noise of Marvell's power."""
+
+        def of(self, gradients: Any, labels: Any, generator: Any) -> Any:
+            apart = gradients[labels == 1].mean(dim=0) - gradients[labels == 0].mean(dim=0)
+            each = self.sigma**0.5 * apart.norm() / gradients.shape[1] ** 0.5
+            return gradients + each * torch.empty_like(gradients).normal_(generator=generator)
+
+    found = []
+    for defence in (Even("even", 4.0), Defence("marvell", 4.0)):
+        job = SplitTraining(
+            people, layers="linear", defence=defence, epochs=3, rng=InsecureSeededRng(4), batch=256
+        )
+        meter = meters.Meter(people.train.labels)
+        for _ in range(3):
+            job.epoch(meter.saw)
+        found.append(meter.end_epoch(job.prior(people.train)).attack("cosine").batch_mean)
+    assert found[1] < found[0] - 0.1
 
 
 @pytest.mark.parametrize("layers", networks.LAYERS)
@@ -234,6 +278,18 @@ def test_the_command_prints_one_document_and_draws(tmp_path: Path) -> None:
     assert "label party alone" in said
 
 
+def test_marvell_is_audited_and_no_guarantee_is_claimed() -> None:
+    pytest.importorskip("sklearn")
+    arguments = ("--epochs", "2", "--layers", "linear", "--defence", "marvell")
+    document = json.loads(run(*arguments, "--json", code=0).stdout)
+    assert (document["defence"], document["sigma"]) == ("marvell", 4.0)
+    assert document["bound"] == 1
+    assert document["mu"] is None
+    assert not document["guaranteed"]
+    said = run(*arguments, "--noise", "2.5", code=0).stdout
+    assert "Defence marvell, power 2.5: nothing is promised; single batches flatter it." in said
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -242,6 +298,7 @@ def test_the_command_prints_one_document_and_draws(tmp_path: Path) -> None:
         ("--layers", "three"),
         ("--defence", "hope"),
         ("--defence", "none", "--noise", "3"),
+        ("--defence", "marvell", "--noise", "0"),
         ("--noise", "-1"),
         ("--noise", "nan"),
         ("--data", "/nowhere"),
@@ -252,7 +309,7 @@ def test_mistakes_are_one_sentence(arguments: tuple[str, ...]) -> None:
     told = run(*arguments, "--json", code=2)
     assert told.stderr.startswith("error [SILO-101]: ")
     assert told.stderr.count("\n") == 1
-    assert not told.stdout
+    assert json.loads(told.stdout)["error"]["code"] == "SILO-101"
 
 
 @pytest.mark.parametrize(("name", "cells"), [("label", "2"), ("text", "x"), ("gap", "")])

@@ -26,8 +26,9 @@ from silo.protocols.split.shown import Shower  # noqa: E402
 from silo.training.private import optimizer  # noqa: E402
 from silo.vertical import Noise  # noqa: E402
 from silo.vertical.splitting import bottoms, scoring  # noqa: E402
-from silo.vertical.splitting.bottoms import Bottom, PrivateBottom, noised  # noqa: E402
+from silo.vertical.splitting.bottoms import Bottom, noised  # noqa: E402
 from silo.vertical.splitting.part import Part  # noqa: E402
+from silo.vertical.splitting.private_bottom import PrivateBottom  # noqa: E402
 from tests.silo.vertical import split_table as st  # noqa: E402
 
 ROOM = Budget(900.0, 1e-5)

@@ -18,8 +18,9 @@ from silo.errors import ParameterError  # noqa: E402
 from silo.privacy import events  # noqa: E402
 from silo.privacy.budget import Budget  # noqa: E402
 from silo.vertical import Noise, RandomizedLabels  # noqa: E402
-from silo.vertical.splitting.bottoms import Bottom, PrivateBottom  # noqa: E402
+from silo.vertical.splitting.bottoms import Bottom  # noqa: E402
 from silo.vertical.splitting.kept import Kept  # noqa: E402
+from silo.vertical.splitting.private_bottom import PrivateBottom  # noqa: E402
 from silo.vertical.splitting.tops import Top  # noqa: E402
 from tests.silo.vertical import split_table as st  # noqa: E402
 

@@ -1,0 +1,145 @@
+"""The leak meter beside a fit: what the member with the labels returns, measured against what was promised.
+
+Each epoch ends with a reading. The fit stops, and no gradient of another epoch leaves, when a guarantee is refuted: by
+a fault in Silo, or by modules that knew the labels beforehand. For that an attack must be above the ledger's bound
+among records of a like prior, and above what features and guarantee explain together: what features say of a label is
+no leak, and the guide's logits, the prior, know only part of it. The best estimate of all that features say is the real
+model on the rows that it learns from. As signals of d' = sqrt(2) quantile(AUC) add up by squares, so do these two. A
+model that has learned its rows by heart explains everything, and no reading accuses it.
+
+The meter reads only what leaves anyway, and tells nobody.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import NormalDist
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from silo.audit.labels.auc import auc
+from silo.audit.labels.meter import LIVE, Meter
+from silo.audit.labels.plot import page_of_fit
+from silo.audit.labels.reading import Reading
+from silo.errors import ParameterError, SiloError
+from silo.protocols.split.schedule import Places
+from silo.protocols.split.wire import Rows
+from silo.vertical.splitting.residuals import Floats, Labels
+
+CONFIDENCE: Final = 0.999
+"""Of all attacks at once; a sound guarantee is hardly ever accused in a fit."""
+
+
+_NORMAL: Final = NormalDist()
+_MOST: Final = 1 - 1e-12
+
+
+class LeakFound(SiloError):
+    """What was returned tells labels better than the guarantee allows; the fit stopped after that epoch."""
+
+    code = "SILO-231"
+
+    def __init__(self, who: str, reading: Reading, bound: float) -> None:
+        self.reading, self.bound = reading, bound
+        super().__init__(
+            f"{who}: after epoch {reading.epoch} the {reading.worst.name} attack tells labels from the returned "
+            f"gradients with an AUC of at least {reading.low:.3f} beyond what features tell, and the noise allows "
+            f"{bound:.3f}: the modules knew the labels, or Silo is at fault; nothing more was returned"
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Leak:
+    """What was read after each epoch, and what was allowed by then: 1 where nothing is promised."""
+
+    who: str
+    readings: list[Reading] = field(default_factory=list)
+    bounds: list[float] = field(default_factory=list)
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """One entry an epoch."""
+        return [
+            {**reading.to_json(), "bound": bound}
+            for reading, bound in zip(self.readings, self.bounds, strict=True)
+        ]
+
+    def write_html(self, path: str | Path) -> None:
+        """Draw the leak against epochs. Raises `ParameterError`."""
+        if not self.readings:
+            raise ParameterError("the leak meter has read nothing yet")
+        try:
+            Path(path).write_text(page_of_fit(self.who, self.readings, self.bounds), encoding="utf-8")
+        except OSError as problem:
+            raise ParameterError(f"{path} cannot be written: {problem.strerror}") from None
+
+
+class LiveMeter:
+    """Follows one fit; `bound` says what is allowed after so many epochs. With a `path` each reading is drawn there."""
+
+    def __init__(
+        self,
+        labels: Labels,
+        classes: int,
+        bound: Callable[[int], float],
+        *,
+        who: str,
+        path: Path | None = None,
+    ) -> None:
+        self._kind = 1 if classes == 2 else int(np.bincount(labels).argmax())
+        self._meter = Meter(labels == self._kind, most=LIVE, confidence=CONFIDENCE)
+        self._labels = labels == self._kind
+        self._prior, self._told = np.zeros(len(labels)), np.zeros(len(labels))
+        self._bound, self._path = bound, path
+        self.leak = Leak(who)
+
+    def saw(self, places: Places, returned: Rows, logits: Rows, real: Rows) -> None:
+        """Take in what is returned for rows, the logits that it was worked out from, and the real model's."""
+        self._meter.saw(places, returned)
+        self._prior[places] = _log_odds(logits, self._kind)
+        self._told[places] = _log_odds(real, self._kind)
+
+    def end(self, epoch: int) -> None:
+        """Read, after epoch `epoch` (from 0). Raises `LeakFound`."""
+        reading, bound = self._meter.end_epoch(self._prior), self._bound(epoch + 1)
+        self.leak.readings.append(reading)
+        self.leak.bounds.append(bound)
+        if self._path is not None:
+            self.leak.write_html(self._path)
+        # That the real model diverged is told to nobody, not even by an error of the meter.
+        if reading.low <= bound or not np.isfinite(self._told).all():
+            return
+        if self._least(reading) > explained(auc(self._told, self._labels), bound):
+            raise LeakFound(self.leak.who, reading, bound)
+
+    def _least(self, reading: Reading) -> float:
+        """The lower end of the best attack's accumulated figure, features included."""
+        return max(one.accumulated - (one.beyond_features - one.low) for one in reading.attacks)
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """What is needed to go on."""
+        return self._meter.arrays()
+
+    def load(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take `arrays` back. Raises `ParameterError`."""
+        self._meter.load(arrays)
+
+
+def explained(features: float, bound: float) -> float:
+    """The most AUC of an attacker who knows what features tell and, within a guarantee, something of the label."""
+    signals = [_NORMAL.inv_cdf(min(max(one, 0.5), _MOST)) for one in (features, bound)]
+    return _NORMAL.cdf(math.hypot(*signals))
+
+
+def _log_odds(rows: Rows, kind: int) -> Floats:
+    """(rows,) of one class against all others."""
+    logits = rows.astype(np.float64)
+    if logits.shape[1] == 1:
+        return logits[:, 0]
+    others = np.delete(logits, kind, axis=1)
+    most = others.max(axis=1)
+    return np.asarray(logits[:, kind] - most - np.log(np.exp(others - most[:, None]).sum(axis=1)))

@@ -1,0 +1,65 @@
+"""A host's watch beside a fit: gradients that train its bottom for something else stop it before they are learned."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from silo.audit.labels.rehearsal import rehearse
+from silo.audit.labels.watch import Watch
+from silo.protocols.split.wire import Rows
+
+if TYPE_CHECKING:
+    from silo.vertical.splitting.setting import Setting
+
+_SAMPLE: Final = 2048
+_RATIOS: Final = (0.5, 0.2, 0.05)
+"""Of the rarest class, where nobody said it."""
+
+
+class Guard:
+    """Shows a watch each batch's gradients, which come in parts; without a watch it does nothing."""
+
+    def __init__(self, watch: Watch | None = None) -> None:
+        self._watch = watch
+        self._parts: list[Rows] = []
+
+    def begin(self) -> None:
+        """Forget a batch that was cut off."""
+        self._parts.clear()
+
+    def came(self, gradient: Rows) -> None:
+        """A part of the batch."""
+        if self._watch is not None:
+            self._parts.append(gradient)
+
+    def require(self) -> None:
+        """The batch is whole, and is about to be learned from. Raises `Hijacked`."""
+        if self._watch is not None and self._parts:
+            self._watch.saw(np.concatenate(self._parts))
+        self._parts.clear()
+
+
+def guard(setting: Setting, sigma: float, party: str, ratio: float | None = None) -> Guard:
+    """Rehearse the honest job with the declared noise on residuals; `ratio` is that of the rarest class, if known."""
+    x, bottom = setting.x, setting.bottom
+    if setting.watch is False or x is None or bottom is None:
+        return Guard()
+    if not any(one.requires_grad for one in bottom.parameters()):
+        return Guard()
+    rows = min(len(x), setting.terms.batch)
+    if rows < 2:
+        return Guard()
+    sample = x[np.linspace(0, len(x) - 1, min(len(x), _SAMPLE)).astype(np.int64)]
+    known = ratio if ratio is not None else None if setting.watch is True else float(setting.watch)
+    found = rehearse(
+        bottom,
+        sample,
+        positive=_RATIOS if known is None else known,
+        rng=setting.session.rng,
+        sigma=sigma,
+        batch=rows,
+        make=setting.make,
+    )
+    return Guard(Watch(found, party=party))
