@@ -20,6 +20,7 @@ BENCHES: Final = {
     "he": "sums under Paillier, CKKS and the lattice, beside other libraries",
     "psi": "intersections of identifiers, beside another library and over the relay",
     "vertical": "linear models and boosting over columns of several members, over the relay",
+    "split": "an epoch of a split network over the relay, beside one process",
     "ledger": "the ledger of privacy: append, verify, and its gate",
     "dp": "a step of private training, against plain Opacus",
     "utility": "what accuracy a privacy budget buys",
@@ -45,6 +46,8 @@ class Settings:
     """Rows that are boosted."""
     trees: int = 8
     """Trees that are grown."""
+    split: int = 24_000
+    """Rows that a split network learns from."""
     appends: int = 300
     """Reservations that are made and closed."""
     records: int = 1000
@@ -74,6 +77,7 @@ class Settings:
             fitted=3_000,
             boosted=4_000,
             trees=2,
+            split=6_000,
             appends=30,
             records=100,
             runs=20,
@@ -135,7 +139,7 @@ def measurements(name: str) -> tuple[Measurement, ...]:
         found: tuple[Measurement, ...] = importlib.import_module(f"silo.bench.{name}").MEASUREMENTS
     except ModuleNotFoundError as problem:
         raise ParameterError(
-            f"the benchmark {name} needs {problem.name}: install silo-privacy[dp,demo,bench-he,bench-psi], "
-            f"or run `make bench BENCH={name}`"
+            f"the benchmark {name} needs {problem.name}: run `pip install '.[dp,demo,bench-he,bench-psi]'` "
+            f"in Silo's source folder, or `make bench BENCH={name}`"
         ) from None
     return found

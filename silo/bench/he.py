@@ -16,11 +16,12 @@ from silo.bench import Measurement, Row, Settings
 from silo.bench.he_peers import heu_batch, heu_packed, per_weight, phe_sum
 from silo.bench.measure import Run, Timing
 from silo.bench.processes import federation
+from silo.crypto import powers
 from silo.crypto.ckks import comparison
 from silo.crypto.lattice import decryption
 from silo.crypto.lattice import keys as lattice_keys
 from silo.crypto.lattice import vector as lattice
-from silo.crypto.paillier import keys, powers, products, slots, subgroup, vector
+from silo.crypto.paillier import keys, products, slots, subgroup, vector
 from silo.crypto.paillier.keys import PrivateKey
 from silo.crypto.rng import SystemRng
 from silo.crypto.secret import Secret

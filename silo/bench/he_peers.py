@@ -80,7 +80,7 @@ def _heu(bits: int) -> tuple[Any, Callable[[], Any]]:
             heu: Any = import_module("heu.phe")
         except ModuleNotFoundError:
             raise ParameterError(
-                "the comparison needs sf-heu: run `pip install 'silo-privacy[bench-he]'`, then try again"
+                "the comparison needs sf-heu: run `pip install '.[bench-he]'` in Silo's source folder, then try again"
             ) from None
     kit = heu.setup(heu.SchemaType.ZPaillier, bits)
     return kit, kit.batch_integer_encoder

@@ -27,6 +27,7 @@ from silo.charter import (
     TWO_PARTY_WORDS,
     Charter,
     Intersection,
+    Privacy,
     Relay,
     SumTerms,
     Task,
@@ -60,7 +61,9 @@ class Measured:
     memory: Mapping[str, int]
     sent: Mapping[str, int]
     done: int = 0
-    """Passes or trees of a fit."""
+    """Passes, trees or epochs of a fit."""
+    cpu: float = 0.0
+    """Seconds that members were on a core while they fitted."""
 
 
 def federation(
@@ -99,6 +102,7 @@ def federation(
         {name: int(one["memory"]) for name, one in told.items()},
         {name: int(told[name]["sent"]) for name in names},
         max(int(told[name].get("done", 0)) for name in names),
+        sum(float(told[name].get("cpu", 0.0)) for name in names),
     )
 
 
@@ -110,8 +114,8 @@ def _agree(home: Path, names: list[str], length: int, rounds: int, protocol: str
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     soon = now + timedelta(hours=1)
-    size = 100 * length + (1 << 22) if not protocol.startswith(FIT) else 10**12
     fits = protocol.startswith(f"{FIT}:")
+    size = 10**12 if fits else 100 * length + (1 << 22)
     named = "masking" if fits or protocol in (ALTERNATE, INTERSECT) else protocol
     terms: dict[str, Any] = {"protocol": named, "two_party": TWO_PARTY_WORDS if len(names) == 2 else ""}
     if SUMS[named].holder:
@@ -126,13 +130,28 @@ def _agree(home: Path, names: list[str], length: int, rounds: int, protocol: str
         sum=SumTerms.for_members(len(names), **terms),
         time=Times(silence=300),
         intersection=Intersection(rows=length) if protocol == INTERSECT else None,
-        vertical=Vertical(rows=length, passes=1000, trees=1000, fits=1000) if fits else None,
+        vertical=_vertical(protocol, length) if fits else None,
+        privacy=[Privacy(names[0], "labels", 1000.0, 1e-5, without_noise="record")]
+        if _noised(protocol)
+        else (),
         now=now,
         expires=soon,
     )
     for name in names:
         charter = charter.sign(own[name])
     charter.save(home / "charter.toml")
+
+
+def _vertical(protocol: str, rows: int) -> Vertical:
+    """What a fit needs; a split network without noise needs a charter that says so."""
+    noised = ("gradients",) if _noised(protocol) else ()
+    return Vertical(
+        ("linear", "boosting", "split"), rows=rows, passes=1000, trees=1000, fits=1000, noised=noised
+    )
+
+
+def _noised(protocol: str) -> bool:
+    return ":split:" in protocol and "-noised/" in protocol
 
 
 def _serve(home: Path) -> dict[str, Any]:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from silo.cli import output
+from silo.errors import ParameterError
 
 if TYPE_CHECKING:
-    from silo.bench import Row
+    from silo.bench import Row, Settings
 
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -24,6 +25,12 @@ _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option(
     "--fashion", metavar="DIR", type=_FOLDER, help="utility: Fashion-MNIST, if not where Debian puts it."
 )
+@click.option(
+    "--plot",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="vertical: instead of the bars, cost against rows, columns and members, and a picture (.svg, .png).",
+)
 @click.option("--check", is_flag=True, help="Exit with 1 when a bar does not hold.")
 @output.json_option
 @click.pass_context
@@ -33,10 +40,11 @@ def bench(
     quick: bool,
     data: Path | None,
     fashion: Path | None,
+    plot: Path | None,
     check: bool,
     as_json: bool,
 ) -> None:
-    """Measure NAME (secagg, he, psi, vertical, ledger, dp, utility), each beside its peer; say which bars hold."""
+    """Measure NAME (secagg, he, psi, vertical, split, ledger, dp, utility), beside its peer; say which bars hold."""
     from silo.bench import Settings, machine, measurements
 
     parts = measurements(name)
@@ -44,6 +52,9 @@ def bench(
     here = machine.describe()
     if not as_json:
         click.echo(_heading(here))
+    if plot is not None:
+        _plot(name, settings, plot, as_json=as_json)
+        return
     rows: list[Row] = []
     for part in parts:
         for row in part(settings):
@@ -57,6 +68,26 @@ def bench(
     if check and short:
         click.echo(f"{len(short)} of {len(rows)} bars do not hold: {'; '.join(short)}", err=True)
         ctx.exit(1)
+
+
+def _plot(name: str, settings: Settings, path: Path, *, as_json: bool) -> None:
+    """Cost against size, for the benchmark that has such a picture."""
+    if name != "vertical":
+        raise ParameterError(f"--plot is for `silo bench vertical`, not {name}")
+    if not path.absolute().parent.is_dir() or path.suffix not in (".svg", ".png", ".pdf"):
+        raise ParameterError(f"--plot takes a .svg, .png or .pdf file in a folder that is there, not {path}")
+    from silo.bench import vertical_cost
+
+    found = vertical_cost.sweep(settings, _nothing if as_json else click.echo)
+    vertical_cost.draw(found, path)
+    if as_json:
+        output.emit_json({"bench": name, "cost": vertical_cost.to_json(found), "plot": str(path)})
+    else:
+        click.echo(f"written to {path}")
+
+
+def _nothing(_: str) -> None:
+    return None
 
 
 def _heading(here: dict[str, object]) -> str:
