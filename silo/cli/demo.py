@@ -33,6 +33,11 @@ _HOSPITALS: Final = ("logistic", "mlp")
     help="hospitals: how the relay adds what it cannot read.",
 )
 @click.option("--private", is_flag=True, help="hospitals: each has a privacy budget (needs the extra dp).")
+@click.option(
+    "--parties",
+    type=click.IntRange(2, 3),
+    help="split: how many organisations.  [default: 3 for bank marketing, else 2]",
+)
 @click.option("--out", type=click.Path(), default="silo-demo", show_default=True, help="Folder to write to.")
 @output.json_option
 def demo(
@@ -41,6 +46,7 @@ def demo(
     model: str | None,
     protocol: str | None,
     private: bool,
+    parties: int | None,
     out: str,
     as_json: bool,
 ) -> None:
@@ -48,15 +54,19 @@ def demo(
 
     hospitals: four train one model on rows of their own; the relay adds what they send and learns no single update.
     bank, credit: three and two have other columns of the same people; they find these, fit together and score.
-    split: two train one neural network over their columns, with the labels behind noise (extras dp, vertical).
+    split: two or three train a neural network over their columns, the labels behind noise (extras dp, vertical).
     """
     from silo.errors import UsageError
 
     if name == "split":
         if private or protocol or model:
             raise UsageError("the demo split takes none of --model, --sum and --private: leave these away")
-        _split(data, out, as_json)
+        _split(data, parties, out, as_json)
         return
+    if parties is not None:
+        raise UsageError(
+            f"--parties is of the demo split alone, and {name} has its own organisations: leave it away"
+        )
     if name != "hospitals":
         if private or protocol or model in _HOSPITALS:
             raise UsageError(
@@ -116,12 +126,15 @@ def _vertical(name: str, data: str | None, model: str | None, out: str, as_json:
     click.echo(demo_vertical.summary(results))
 
 
-def _split(data: str | None, out: str, as_json: bool) -> None:
+def _split(data: str | None, parties: int | None, out: str, as_json: bool) -> None:
     from silo.cli import demo_split
     from silo.demo import split
 
     results = split.run(
-        Path(data) if data else None, folder=Path(out) / "split", tell=_quiet if as_json else _say
+        Path(data) if data else None,
+        parties=parties,
+        folder=Path(out) / "split",
+        tell=_quiet if as_json else _say,
     )
     if as_json:
         output.emit_json(results)

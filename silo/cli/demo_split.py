@@ -9,6 +9,8 @@ from silo.cli import output
 
 def summary(results: dict[str, Any]) -> str:
     """AUC, privacy, traffic and who learned what."""
+    from silo.demo import split_report
+
     label, figures, privacy = results["label_party"], results["results"], results["privacy"]
     (fit,) = results["fits"].values()
     spent = privacy["spent"][label]
@@ -23,6 +25,7 @@ def summary(results: dict[str, Any]) -> str:
                 right=(1, 2, 3),
             ),
             "alone and pooled are the same network in one process, without noise, for comparison",
+            f"(joint learned on at {label} by itself for {fit['finish']} epochs more, which costs labels nothing)",
             "",
             output.table(
                 ["privacy per label", "epsilon (PLD)", "filter", "budget", "delta", "an attack's AUC"],
@@ -52,6 +55,7 @@ def summary(results: dict[str, Any]) -> str:
             output.table(["who", "learns"], results["learned"]),
             "",
             "labels are behind noise; activations are not, by this charter (docs/split.md)",
+            split_report.seen(results["parties"]),
             f"report: {results['report']}",
             f"check the ledger yourself: silo ledger verify {spent['ledger']}",
         ]

@@ -187,4 +187,4 @@ def _split(name: str, x: Array, y: Array) -> Hospital:
 
 
 def _needs_sklearn() -> ParameterError:
-    return ParameterError("the demo needs scikit-learn: pip install 'silo-privacy[demo]'")
+    return ParameterError("the demo needs scikit-learn: run `pip install '.[demo]'` in Silo's source folder")

@@ -144,8 +144,10 @@ class LocalFederation:
     def _watch(self, relay: subprocess.Popen[str], on_round: Callable[[dict[str, Any]], None]) -> None:
         for line in relay.stdout or ():
             round_ = json.loads(line)
-            self.finished.append(round_)
-            on_round(round_)
+            # A relay that fails prints a line that is no round.
+            if "round" in round_:
+                self.finished.append(round_)
+                on_round(round_)
 
 
 def _start(command: Sequence[str]) -> subprocess.Popen[str]:

@@ -47,7 +47,9 @@ class Perceptron:
         try:
             import torch
         except ImportError:
-            raise ParameterError("the model mlp needs torch: pip install 'silo-privacy[torch]'") from None
+            raise ParameterError(
+                "the model mlp needs torch: run `pip install '.[torch]'` in Silo's source folder"
+            ) from None
 
         self._torch = torch
         self._settings = settings

@@ -22,6 +22,20 @@ _KINDS: Final = (
     ("pooled", "pooled", "One model on all rows in one place, which is what the hospitals avoid."),
 )
 _MOST_DOTS: Final = 2000
+_UP: Final = {
+    True: "the masked value that the relay received.",
+    False: "what the relay received in its place, bytes of a ciphertext read as if they were a number.",
+}
+_UNDER: Final = {
+    True: "under masks they fill the height evenly.",
+    False: "those of a ciphertext do not.",
+}
+_HIDES: Final = {
+    True: "The masks hide each hospital's update from the relay and from the others. They do not hide the sum",
+    False: "The encryption hides each hospital's update from the relay and from the others, and from the relay the sum "
+    "too. It does not hide the sum from those who get it",
+}
+"""Each by whether the updates were masked."""
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'"
 
 
@@ -132,7 +146,7 @@ def _difference(value: Any) -> str:
     if not _finite(value):
         return ""
     return (
-        '<p class="soft">Beside the same training without masks, no weight of the federated model differs by '
+        '<p class="soft">Beside the same training in the clear, no weight of the federated model differs by '
         f"more than {value:.1e}.</p>"
     )
 
@@ -158,7 +172,7 @@ def _relay_saw(results: Mapping[str, Any]) -> str:
     ][:_MOST_DOTS]
     if not pairs:
         return ""
-    who = str(saw.get("hospital", "one hospital"))
+    who, masked = str(saw.get("hospital", "one hospital")), _masked(results)
     plot = svg.scatter(
         [true for true, _ in pairs],
         [masked for _, masked in pairs],
@@ -170,11 +184,15 @@ def _relay_saw(results: Mapping[str, Any]) -> str:
     said = f" Correlation: {correlation:+.3f}." if _finite(correlation) else ""
     return (
         f"<h2>What the relay saw</h2><p>Each dot is one number that {escape(who)} sent. Across: its true value, "
-        "which never left. Up: the masked value that the relay received. Values that came through would lie along "
-        "a line; under masks they fill the height evenly. The picture illustrates this and proves nothing: the "
-        "attacks are among the project's tests.</p>"
+        f"which never left. Up: {_UP[masked]} Values that came through would lie along a line; {_UNDER[masked]} "
+        "The picture illustrates this and proves nothing: the attacks are among the project's tests.</p>"
         f"<figure>{plot}<figcaption>{len(pairs)} numbers.{said}</figcaption></figure>"
     )
+
+
+def _masked(results: Mapping[str, Any]) -> bool:
+    """Whether the updates travelled under masks: else they were encrypted, and what the relay saw are ciphertexts."""
+    return bool(results.get("sum", "masking") == "masking")
 
 
 def _learned(results: Mapping[str, Any]) -> str:
@@ -201,12 +219,11 @@ def _privacy(results: Mapping[str, Any]) -> str:
         inside += _table(["", ""], facts, words=True) if facts else ""
     else:
         inside = (
-            '<div class="note"><p><b>There is no differential privacy in this run: the sum itself leaks.</b> The '
-            "masks hide each hospital's update from the relay and from the others. They do not hide the sum, nor "
-            "the model that comes of it.</p><p>Whoever holds the model may find out something about single "
-            "patients, for instance whether a known person was among the rows. All other hospitals together can "
-            "take their own parts off the sum and see what is left: the last one's update. Only noise bounds "
-            "this, and a smaller group makes it worse.</p></div>"
+            '<div class="note"><p><b>There is no differential privacy in this run: the sum itself leaks.</b> '
+            f"{_HIDES[_masked(results)]}, nor the model that comes of it.</p><p>Whoever holds the model may find out "
+            "something about single patients, for instance whether a known person was among the rows. All other "
+            "hospitals together can take their own parts off the sum and see what is left: the last one's update. Only "
+            "noise bounds this, and a smaller group makes it worse.</p></div>"
         )
     note = privacy.get("note")
     return f"<h2>What this does not protect</h2>{inside}" + (

@@ -1,5 +1,6 @@
-"""`silo demo split`: a neural network over two organisations' columns, the labels behind noise that a ledger pays for.
+"""`silo demo split`: a neural network over columns of two or three organisations, the labels behind noise.
 
+A ledger pays for the noise. Among three the label party gets activations as a masked sum only.
 The organisations have the same rows in the same order, as after `silo psi`: the label party's policy refuses what
 leaves without noise, and to find common rows is such a thing.
 """
@@ -8,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -17,8 +17,7 @@ import numpy as np
 
 from silo import csv_table
 from silo.charter import TWO_PARTY_WORDS, Charter, Privacy, Vertical, verticals
-from silo.csv_table import Table
-from silo.demo import vertical, vertical_data
+from silo.demo import split_data, vertical, vertical_data
 from silo.demo.federation import DemoFailed, LocalFederation
 from silo.demo.vertical_data import People
 from silo.demo.vertical_models import auc, roc
@@ -28,42 +27,55 @@ from silo.privacy.verify import verify
 DATASET: Final = "labels"
 
 
-def run(folder_of_data: Path | None, *, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
-    """Run the demo in `folder`; returns what `--json` prints. Raises `SiloError`."""
+def run(
+    folder_of_data: Path | None,
+    *,
+    parties: int | None = None,
+    folder: Path,
+    tell: Callable[[str], None],
+) -> dict[str, Any]:
+    """Run the demo in `folder` among so many (by default as the data have it); returns what `--json` prints.
+
+    Raises `SiloError`.
+    """
     begun = time.monotonic()
     need("the demo split", "dp,vertical", "torch", "opacus", "dp_accounting", "sklearn", "narwhals")
     from silo.demo import split_baselines, split_report
-    from silo.demo.split_models import DELTA, EPSILON, NAME, NOISE, SETTINGS
+    from silo.demo.split_models import DELTA, EPSILON, NAME, NETWORKS, NOISE
 
-    people = joined(vertical_data.load("credit", folder_of_data))
-    setting = "full" if folder_of_data else "default"
+    data = split_data.load(folder_of_data, parties)
+    people, network = split_data.joined(data.people), NETWORKS[data.kind]
     names = [one.name for one in people.holdings]
     label, rows = names[0], len(people.holdings[0].table.rows)
-    epochs = SETTINGS[setting].epochs
+    epochs = network.epochs
     plan = NOISE.plan("gradients", epochs)
     folder.mkdir(parents=True, exist_ok=True)
-    arguments = {name: _write(folder, people, place, setting) for place, name in enumerate(names)}
+    arguments = {name: _write(folder, people, place, data.kind) for place, name in enumerate(names)}
     federation = LocalFederation(
         folder,
         names,
         Path(__file__).with_name("split_script.py"),
         rounds=1,
         rows=rows,
-        terms={"two_party": TWO_PARTY_WORDS},
+        terms={"two_party": TWO_PARTY_WORDS} if len(names) == 2 else {},
         privacy=[Privacy(label, DATASET, EPSILON, DELTA)],
         vertical=Vertical((NAME,), label, rows=rows, passes=epochs, fits=1, noised=("gradients",)),
     )
     tell(f"{people.title}: {', '.join(names)} and a relay, each a process of its own")
     if folder_of_data is None:
-        tell("--data takes the default of credit card clients data, which are not shipped with Silo")
+        tell(
+            "--data takes the bank marketing data, or those of default of credit card clients, which are not shipped "
+            "with Silo"
+        )
     tell(plan.describe())
+    tell(split_report.seen(names))
     charter = federation.agree()
     facts = federation.run(arguments, lambda _: None)
     own = {name: fact["result"] for name, fact in facts.items()}
     tell(
         "fitted; now the same network without noise in one process, and with the label party's columns alone"
     )
-    compared = split_baselines.compare(people, setting)
+    compared = split_baselines.compare(people, network)
     scores = {NAME: _scores(folder / f"{label}.npz", compared.ids, NAME)}
     every = {"local": compared.local, "federated": scores, "pooled": compared.pooled}
     figures = {kind: auc(compared.labels, one[NAME]) for kind, one in every.items()}
@@ -77,7 +89,7 @@ def run(folder_of_data: Path | None, *, folder: Path, tell: Callable[[str], None
         **{what: own[label][what] for what in ("common", "train", "test")},
         "results": {kind: {"auc": value, NAME: {"auc": value}} for kind, value in figures.items()},
         "roc": {kind: {NAME: roc(compared.labels, one[NAME])} for kind, one in every.items()},
-        "fits": {NAME: _fit(own, label, NAME)},
+        "fits": {NAME: _fit(own, label, NAME) | {"finish": network.finish}},
         "traffic": {
             name: {"up": fact["bytes_sent"], "down": fact["bytes_received"]} for name, fact in facts.items()
         },
@@ -87,6 +99,7 @@ def run(folder_of_data: Path | None, *, folder: Path, tell: Callable[[str], None
             "differential_privacy": True,
             "protects": "labels",
             "note": "activations are not noised; the comparisons alone and pooled are without any noise",
+            "activations": "each" if len(names) == 2 else "sum",
             "noised": ["gradients"],
             "sigma": plan.noise_multiplier,
             "mu": plan.mu,
@@ -102,32 +115,20 @@ def run(folder_of_data: Path | None, *, folder: Path, tell: Callable[[str], None
     return results
 
 
-def joined(people: People) -> People:
-    """The rows that all have, in one order."""
-    common = people.common()
-    holdings = []
-    for one in people.holdings:
-        own = one.table.text(vertical_data.ID)
-        place = {identifier: at for at, identifier in enumerate(own)}
-        rows = [one.table.rows[place[identifier]] for identifier in common]
-        holdings.append(replace(one, table=Table(one.table.where, one.table.names, rows)))
-    return People(people.title, tuple(holdings))
-
-
 def leakage(charter: Charter) -> list[tuple[str, str]]:
     """Who learns what in this demo, by the words of its charter."""
     agreed = charter.vertical
     return list(verticals.leakage(len(charter.names), agreed.models, agreed.noised)) if agreed else []
 
 
-def _write(folder: Path, people: People, place: int, setting: str) -> list[str]:
+def _write(folder: Path, people: People, place: int, kind: str) -> list[str]:
     """One organisation's table for its own process; returns the arguments of its script."""
     holding = people.holdings[place]
     path = folder / f"{holding.name}.csv"
     path.unlink(missing_ok=True)
     csv_table.write(path, holding.table.names, holding.table.rows)
     label = [vertical_data.LABEL] if holding.labelled else []
-    return [str(path), str(folder / holding.name), setting, str(place), *label]
+    return [str(path), str(folder / holding.name), kind, str(place), *label]
 
 
 def _scores(path: Path, ids: tuple[str, ...], model: str) -> Any:

@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from silo.demo import split_models, vertical_data, vertical_features
+from silo.demo.split_models import Joined, Network
 from silo.demo.vertical_baselines import Compared, Floats
 from silo.demo.vertical_data import People
 from silo.vertical import SplitNetwork
 
 
-def compare(people: People, setting: str) -> Compared:
+def compare(people: People, network: Network) -> Compared:
     """Train the same network twice in this process; `people` have the same rows in the same order."""
     torch.set_num_threads(1)
     ids = people.holdings[0].table.text(vertical_data.ID)
@@ -25,16 +26,14 @@ def compare(people: People, setting: str) -> Compared:
     for one in people.holdings:
         names = [name for name in one.table.names if name not in (vertical_data.ID, vertical_data.LABEL)]
         parts.append(vertical_features.linear(one.table.matrix(names), ~held_out))
-    alone = split_models.bottom(0, parts[0].shape[1]), split_models.top(split_models.CUT)
-    joined = (
-        split_models.Joined([part.shape[1] for part in parts]),
-        split_models.top(len(parts) * split_models.CUT),
-    )
+    columns = [part.shape[1] for part in parts]
+    alone = network.bottom(0, columns[0], len(parts)), network.top(alone=True)
+    joined = Joined(network, columns), network.top()
     return Compared(
         tuple(np.array(ids)[held_out].tolist()),
         labels[held_out],
-        {split_models.NAME: _scores(parts[0], labels, held_out, alone, setting)},
-        {split_models.NAME: _scores(np.hstack(parts), labels, held_out, joined, setting)},
+        {split_models.NAME: _scores(parts[0], labels, held_out, alone, network)},
+        {split_models.NAME: _scores(np.hstack(parts), labels, held_out, joined, network)},
     )
 
 
@@ -43,10 +42,10 @@ def _scores(
     y: npt.NDArray[Any],
     held_out: npt.NDArray[np.bool_],
     modules: tuple[nn.Module, nn.Module],
-    setting: str,
+    network: Network,
 ) -> Floats:
     bottom, top = modules
-    given = {**split_models.options(setting), "finish": 0}
+    given = {**network.options(), "finish": 0}
     model = SplitNetwork(bottom=bottom, top=top, **given).fit(x[~held_out], y[~held_out])
     found = model.decision_function(x[held_out])
     return np.zeros(0) if found is None else found

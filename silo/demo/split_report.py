@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from silo.demo import vertical_report
+from silo.demo import roc, vertical_report
 from silo.demo.style import CSS
+from silo.report import svg
 from silo.report.ledger_markup import Html, element, join, note, paragraph, section, table, text
 
 _KINDS: Final = (("local", "label party alone"), ("federated", "joint"), ("pooled", "pooled"))
@@ -57,19 +58,38 @@ def _who(results: Mapping[str, Any]) -> Html:
             f"in one order. They trained on {results['train']:,} of them and scored the other {results['test']:,}.",
             kind="soft",
         ),
+        paragraph(f"{seen(results['parties'])}.", kind="soft"),
     )
 
 
 def _worth(results: Mapping[str, Any]) -> Html:
     rows = [(label, f"{results['results'][kind]['auc']:.4f}") for kind, label in _KINDS]
+    bars = [
+        (kind, results["results"][kind]["auc"], f"{results['results'][kind]['auc']:.3f}")
+        for kind, _ in _KINDS
+    ]
+    (model,) = results["models"]
+    fit = results["fits"][model]
+    lines = {
+        kind: (results["roc"][kind][model]["false"], results["roc"][kind][model]["true"])
+        for kind, _ in _KINDS
+    }
+    named = ", ".join(label for _, label in _KINDS)
+    legend = element(
+        "div", *(element("span", element("i", kind=kind), label) for kind, label in _KINDS), kind="legend"
+    )
     return section(
         "worth",
         "What it was worth",
         table("AUC on the test rows", ["network", "AUC"], rows, numbers=(1,)),
         paragraph(
-            "Alone and pooled are the same network in one process, without noise, for comparison.",
+            "Alone and pooled are the same network in one process, without noise, for comparison. The joint one "
+            f"learned on at {results['label_party']} by itself for {fit['finish']} epochs more, at no cost to labels.",
             kind="soft",
         ),
+        element("figure", legend, Html(svg.bars([(model, bars)], most=1.0, title=f"AUC: {named}"))),
+        element("h3", "ROC"),
+        element("figure", legend, Html(roc.curves(lines, title=f"ROC: {named}"))),
     )
 
 
@@ -87,18 +107,31 @@ def _privacy(results: Mapping[str, Any]) -> Html:
     return section(
         "privacy",
         "What is promised of labels",
-        table(f"The labels of {label}", ["", ""], rows, numbers=(1,)),
+        table(f"The labels of {label}", ["what", "figure"], rows, numbers=(1,)),
     )
 
 
 def _not(results: Mapping[str, Any]) -> Html:
-    label = text(results["label_party"])
+    parties = results["parties"]
+    label, *hosts = parties
+    helped = f" Either host can help {label} to the other's, as it knows the masks." if len(hosts) > 1 else ""
     return section(
         "not",
         "What this does not protect",
         note(
             element("b", "Activations have no noise in this run."),
-            f"{label} gets them exactly, for every row, and can rebuild columns from what they show. The guarantee is "
+            f"{seen(parties)}. Columns can be rebuilt from what that shows.{helped} The guarantee is "
             f"for labels: gradients can show something of the columns of {label}. All members were honest but curious.",
         ),
+    )
+
+
+def seen(parties: Sequence[str]) -> str:
+    """What the label party, the first, sees of the others' activations: a sentence without its full stop."""
+    label, *hosts = parties
+    if len(hosts) == 1:
+        return f"Activations travel as they are: {label} sees those of {hosts[0]} exactly, for every row"
+    return (
+        f"Activations travel as a masked sum: {label} sees those of {' and '.join(hosts)} added up, exactly, for every "
+        "row, and neither alone"
     )

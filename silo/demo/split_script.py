@@ -1,6 +1,6 @@
 """What each organisation runs in `silo demo split`; the members agreed on this file, byte by byte.
 
-silo join split_script.py --charter charter.toml --identity keys/lender -- lender.csv lender full 0 label
+silo join split_script.py --charter charter.toml --identity keys/lender -- lender.csv lender credit 0 label
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from silo.demo import split_models, vertical_data, vertical_features
 from silo.vertical import SplitNetwork
 
 
-def run(session: silo.Session, table: str, out: str, setting: str, place: str, label: str = "") -> Any:
+def run(session: silo.Session, table: str, out: str, kind: str, place: str, label: str = "") -> Any:
     """Fit on four fifths of the rows, which all have in one order, and score the rest; `label` names the label column.
 
     The part goes to OUT-split.json, and at the label party the test rows' scores to OUT.npz.
@@ -30,14 +30,15 @@ def run(session: silo.Session, table: str, out: str, setting: str, place: str, l
     raw = rows.matrix(one for one in rows.names if one not in (vertical_data.ID, label))
     y = rows.matrix([label])[:, 0].astype(int) if label else None
     x = vertical_features.linear(raw, ~held_out)
+    network = split_models.NETWORKS[kind]
     own: dict[str, Any] = {}
     if y is not None:
-        own = {"top": split_models.top(2 * split_models.CUT), "gradients": split_models.NOISE}
+        own = {"top": network.top(), "gradients": split_models.NOISE}
     model = SplitNetwork(
         session,
-        bottom=split_models.bottom(int(place), x.shape[1]),
+        bottom=network.bottom(int(place), x.shape[1], len(session.members)),
         **own,
-        **split_models.options(setting),
+        **network.options(),
     )
     traffic = session.seat.endpoint.traffic
     begun, up, down = time.monotonic(), traffic.bytes_sent, traffic.bytes_received

@@ -1,4 +1,4 @@
-"""What the organisations of `silo demo bank` and `silo demo credit` hold: other columns of the same people.
+"""What the organisations of `silo demo bank`, `credit` and `split` hold: other columns of the same people.
 
 The rows are cut by columns from one table. Every organisation has them in an order of its own, and lacks some that
 others have, so that the demo has to find the common ones first.
@@ -23,25 +23,28 @@ _LACKS: Final = 40
 _TEST: Final = 5
 """One row of so many is a test row."""
 
-_BANK_FILE: Final = "bank-additional-full.csv"
-_BANK: Final = {
+Cut = Mapping[str, Sequence[str]]
+"""The columns of each organisation; the first has the labels."""
+
+BANK_FILE: Final = "bank-additional-full.csv"
+BANK: Final[Cut] = {
     "bank": ("age", "job", "marital", "education", "default", "housing", "loan"),
     "callcentre": ("contact", "month", "day_of_week", "campaign", "pdays", "previous", "poutcome"),
     "statistics": ("emp.var.rate", "cons.price.idx", "cons.conf.idx", "euribor3m", "nr.employed"),
 }
 """`duration`, the length of the call, is left out: it is known only once the answer is, and tells it."""
-_CREDIT_FILES: Final = {
-    "lender": "default_credit_hetero_guest.csv",
-    "bureau": "default_credit_hetero_host.csv",
-}
+CREDIT_FILES: Final = ("default_credit_hetero_guest.csv", "default_credit_hetero_host.csv")
+CREDIT: Final[Mapping[str, Sequence[str] | None]] = {"lender": None, "bureau": None}
+"""The columns of the first file's organisation, then those of the others in the second file; None is all."""
 
-DEMOS: Final[Mapping[str, tuple[str, ...]]] = {"bank": tuple(_BANK), "credit": tuple(_CREDIT_FILES)}
+DEMOS: Final[Mapping[str, tuple[str, ...]]] = {"bank": tuple(BANK), "credit": tuple(CREDIT)}
 """The organisations of each demo; the first has the labels."""
-_BREAST: Final[Mapping[str, tuple[tuple[str, ...], ...]]] = {
-    "bank": (("error",), ("mean",), ("worst",)),
-    "credit": (("error",), ("mean", "worst")),
+_BREAST: Final[Mapping[str, Cut]] = {
+    "bank": {"bank": ("error",), "callcentre": ("mean",), "statistics": ("worst",)},
+    "credit": {"lender": ("error",), "bureau": ("mean", "worst")},
 }
 """Which of the measurements in scikit-learn's set each organisation has."""
+_COUNTED: Final = {2: "two", 3: "three"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,8 +72,8 @@ class People:
 def load(demo: str, folder: Path | None) -> People:
     """Read the data of a demo in `folder`, or cut scikit-learn's breast cancer set. Raises `ParameterError`."""
     if folder is None:
-        return _breast(demo)
-    return _bank(folder) if demo == "bank" else _credit(folder)
+        return breast(_BREAST[demo])
+    return bank(folder) if demo == "bank" else credit(folder)
 
 
 def is_test(identifier: str) -> bool:
@@ -78,36 +81,47 @@ def is_test(identifier: str) -> bool:
     return _draw("test", identifier) % _TEST == 0
 
 
-def _bank(folder: Path) -> People:
-    _require(folder, _BANK_FILE)
-    whole = csv_table.read(folder / _BANK_FILE, separator=";")
+def bank(folder: Path, cut: Cut = BANK) -> People:
+    """The bank marketing data. Raises `ParameterError` where `folder` has none."""
+    _require(folder, BANK_FILE)
+    whole = csv_table.read(folder / BANK_FILE, separator=";")
     ids = [f"client-{number:05d}" for number in range(len(whole.rows))]
     labels = ["1" if answer == "yes" else "0" for answer in whole.text("y")]
-    holdings = tuple(
-        _holding(name, ids, {one: whole.text(one) for one in columns}, labels if name == "bank" else None)
-        for name, columns in _BANK.items()
-    )
-    title = f"Bank marketing (UCI), {len(ids):,} calls of a bank, columns of three organisations"
-    return People(title, holdings)
-
-
-def _credit(folder: Path) -> People:
     holdings: list[Holding] = []
-    for name, file in _CREDIT_FILES.items():
-        _require(folder, file)
-        part = csv_table.read(folder / file)
-        columns = {one: part.text(one) for one in part.names if one not in (ID, "y")}
-        labels = part.text("y") if "y" in part.names else None
-        holdings.append(_holding(name, part.text(ID), columns, labels))
-    title = f"Default of credit card clients (UCI), {len(part.rows):,} clients, columns of two organisations"
+    for name, columns in cut.items():
+        own = {one: whole.text(one) for one in columns}
+        holdings.append(_holding(name, ids, own, None if holdings else labels))
+    title = (
+        f"Bank marketing (UCI), {len(ids):,} calls of a bank, columns of {_COUNTED[len(cut)]} organisations"
+    )
     return People(title, tuple(holdings))
 
 
-def _breast(demo: str) -> People:
+def credit(folder: Path, cut: Mapping[str, Sequence[str] | None] = CREDIT) -> People:
+    """The default of credit card clients data. Raises `ParameterError` where `folder` lacks one of the files."""
+    for file in CREDIT_FILES:
+        _require(folder, file)
+    guest, host = (csv_table.read(folder / file) for file in CREDIT_FILES)
+    holdings: list[Holding] = []
+    for name, names in cut.items():
+        part = host if holdings else guest
+        columns = {one: part.text(one) for one in names or part.names if one not in (ID, "y")}
+        holdings.append(_holding(name, part.text(ID), columns, None if holdings else part.text("y")))
+    title = (
+        f"Default of credit card clients (UCI), {len(guest.rows):,} clients, columns of {_COUNTED[len(cut)]} "
+        "organisations"
+    )
+    return People(title, tuple(holdings))
+
+
+def breast(cut: Cut) -> People:
+    """scikit-learn's breast cancer set: who has which kinds of measurement. Raises `ParameterError` without it."""
     try:
         from sklearn.datasets import load_breast_cancer
     except ImportError:
-        raise ParameterError("the demo needs scikit-learn: pip install 'silo-privacy[demo]'") from None
+        raise ParameterError(
+            "the demo needs scikit-learn: run `pip install '.[demo]'` in Silo's source folder"
+        ) from None
 
     bunch = load_breast_cancer()
     ids = [f"patient-{number:03d}" for number in range(len(bunch.data))]
@@ -117,7 +131,7 @@ def _breast(demo: str) -> People:
         for place, name in enumerate(bunch.feature_names)
     }
     holdings: list[Holding] = []
-    for name, words in zip(DEMOS[demo], _BREAST[demo], strict=True):
+    for name, words in cut.items():
         own = {one: column for one, column in by_name.items() if set(words) & set(one.split())}
         holdings.append(_holding(name, ids, own, None if holdings else labels))
     title = (

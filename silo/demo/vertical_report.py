@@ -128,7 +128,7 @@ def _worth(results: Mapping[str, Any]) -> Html:
 def _fits(results: Mapping[str, Any]) -> Html:
     rows = [
         (
-            f"{model}, a {fit['step']}",
+            f"{model}, {'an' if fit['step'][0] in 'aeiou' else 'a'} {fit['step']}",
             f"{fit['seconds_per_step']:.3f} s",
             str(fit["steps"]),
             f"{fit['seconds']:.2f} s",

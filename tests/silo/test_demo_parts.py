@@ -129,7 +129,7 @@ def test_too_few_whole_rows_are_refused(tmp_path: Path) -> None:
 
 def test_without_scikit_learn_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ParameterError, match=r"pip install 'silo-privacy\[demo\]'"):
+    with pytest.raises(ParameterError, match=r"pip install '\.\[demo\]'` in Silo's source folder"):
         data.load(None)
 
 
@@ -313,5 +313,5 @@ def test_an_unknown_model_is_refused() -> None:
 
 def test_without_torch_the_way_out_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
-    with pytest.raises(ParameterError, match=r"pip install 'silo-privacy\[torch\]'"):
+    with pytest.raises(ParameterError, match=r"pip install '\.\[torch\]'` in Silo's source folder"):
         learners.make("mlp", 4, SETTINGS["default"])

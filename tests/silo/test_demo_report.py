@@ -142,3 +142,16 @@ def test_the_note_changes_with_noise() -> None:
     text = report.page(given)
     assert "the sum itself leaks" not in text
     assert "1.5" in text
+
+
+@pytest.mark.parametrize("protocol", ["paillier", "ckks", "lattice"])
+def test_no_masks_are_spoken_of_where_the_updates_were_encrypted(protocol: str) -> None:
+    text = re.sub(r"<style>.*?</style>", "", report.page(results() | {"sum": protocol}), flags=re.S)
+    assert not re.findall(r"\bmask\w*", text)
+    assert "bytes of a ciphertext read as if they were a number" in text
+    assert "The encryption hides each hospital's update" in text.replace("&#x27;", "'")
+    masked = report.page(results() | {"sum": "masking"})
+    assert masked == report.page(results())
+    assert "the masked value that the relay received" in masked
+    assert "ciphertext" not in masked
+    assert "encrypt" not in masked
