@@ -1,6 +1,6 @@
 """A hospital trains twice and publishes a count; an auditor then recomputes what it cost, from one exported file.
 
-Run `python examples/audit_a_budget.py` (needs torch, Opacus and dp-accounting: `pip install 'silo-privacy[dp]'`).
+Run `python examples/audit_a_budget.py` (needs torch, Opacus and dp-accounting: `pip install '.[dp]'`).
 The same with commands: `silo ledger export`, `silo ledger verify`, `silo ledger report`.
 """
 

@@ -1,6 +1,6 @@
 """Three partners train one model with differential privacy; each pays from its own budget, and a second run is refused.
 
-Run `python examples/private_training.py` (needs torch, Opacus and dp-accounting: `pip install 'silo-privacy[dp]'`).
+Run `python examples/private_training.py` (needs torch, Opacus and dp-accounting: `pip install '.[dp]'`).
 All are in this process; between organisations `party` is what each gives to `silo join`, and the charter has the
 budgets.
 """

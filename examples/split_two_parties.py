@@ -1,6 +1,6 @@
 """A bank with labels and a telecom operator train one neural network, with the labels behind noise and without.
 
-Run `python examples/split_two_parties.py` (needs torch and more: `pip install 'silo-privacy[dp,vertical]'`). The bank's
+Run `python examples/split_two_parties.py` (needs torch and more: `pip install '.[dp,vertical]'`). The bank's
 ledger keeps account of the noise. Without it training apart gives the same network as training in one process.
 """
 

@@ -1,6 +1,6 @@
 """A hospital with few processors trains on a partner's; neither its labels nor its columns leave without noise.
 
-Run `python examples/u_shaped.py` (needs torch and more: `pip install 'silo-privacy[dp,vertical]'`). The hospital has
+Run `python examples/u_shaped.py` (needs torch and more: `pip install '.[dp,vertical]'`). The hospital has
 the first and the last layers, the partner those between. What crosses is noised in both directions, as the charter
 asks, and the hospital's ledger says what that cost. Hiding a row well also hides what could be predicted of it.
 """

@@ -35,6 +35,8 @@ from silo.transport.base import Delivery, Endpoint, Patience, Presence, Reset
 
 R = TypeVar("R")
 _TICK = 0.2
+_TOLD_AGAIN = 1.0
+"""Seconds after which who watches an unchanged wait is told again: time passes, and parties come and go."""
 _TRANSCRIPT = 4096
 _REMEMBERED = 4096
 """Frames of each party that are known again when they are copied; no protocol takes so many out of order."""
@@ -222,10 +224,11 @@ class Drive:
         start = time.monotonic()
         self._take_early(wait, inbox)
         shown: tuple[str, ...] | None = None
+        told = start
         while True:
             missing = tuple(sorted(wait.senders - inbox.keys() - self.lost.keys()))
-            if missing != shown:
-                shown = missing
+            if missing != shown or time.monotonic() - told > _TOLD_AGAIN:
+                shown, told = missing, time.monotonic()
                 self.seat.watch(Watch(self.bearings.round, wait.name, missing, tuple(sorted(inbox))))
             if not missing:
                 self._require_one(wait, inbox)

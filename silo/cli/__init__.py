@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import click
 
+from silo.cli import complaint
 from silo.crypto.errors import SiloError
 
 COMMANDS: Final = {
@@ -61,25 +62,29 @@ class Silo(click.Group):
         **extra: Any,
     ) -> Any:
         given = list(sys.argv[1:] if args is None else args)
+        as_json = complaint.asks_for_json(given)
         try:
             result = super().main(given, prog_name, complete_var, standalone_mode=False, **extra)
         except click.exceptions.NoArgsIsHelpError as mistake:
-            _say(mistake.format_message())
-            sys.exit(MISTAKE)
-        except click.UsageError as mistake:
-            where = f" (try `{mistake.ctx.command_path} --help`)" if mistake.ctx else ""
-            _say(f"error [SILO-102]: {_one_line(mistake.format_message())}{where}")
+            click.echo(mistake.format_message(), err=True)
             sys.exit(MISTAKE)
         except click.ClickException as mistake:
-            _say(f"error [SILO-102]: {_one_line(mistake.format_message())}")
+            context = mistake.ctx if isinstance(mistake, click.UsageError) else None
+            told, help_ = complaint.one_line(mistake.format_message()), _help(context)
+            where = f" (try `{help_}`)" if help_ else ""
+            complaint.say(
+                f"error [SILO-102]: {told}{where}", as_json=as_json, code="SILO-102", message=told, help=help_
+            )
             sys.exit(MISTAKE)
         except (click.Abort, KeyboardInterrupt):
-            _say("stopped by the user")
+            told = "stopped by the user"
+            complaint.say(told, as_json=as_json, code=None, message=told)
             sys.exit(130)
         except SiloError as refusal:
             if "--debug" in given:
                 raise
-            _say(f"error [{refusal.code}]: {_one_line(str(refusal))}")
+            told = complaint.one_line(str(refusal))
+            complaint.say(f"error [{refusal.code}]: {told}", as_json=as_json, code=refusal.code, message=told)
             sys.exit(MISTAKE)
         except BrokenPipeError:
             # The reader of our output has left (`silo … | head`): there is nobody to tell.
@@ -88,10 +93,16 @@ class Silo(click.Group):
             if "--debug" in given:
                 raise
             # Only the class: the text of an unforeseen exception can hold a value of a record.
-            _say(
-                f"error [SILO-000]: {type(surprise).__name__}, which Silo did not foresee",
-                f"at {_place(surprise)}",
-                "run it again as `silo --debug …` to see the traceback; it may hold values of records",
+            told, place = f"{type(surprise).__name__}, which Silo did not foresee", f"at {_place(surprise)}"
+            remedy = "run it again as `silo --debug …` to see the traceback; it may hold values of records"
+            complaint.say(
+                f"error [SILO-000]: {told}",
+                place,
+                remedy,
+                as_json=as_json,
+                code=SiloError.code,
+                message=f"{told}, {place}",
+                help=remedy,
             )
             sys.exit(FAILURE)
         sys.exit(result if isinstance(result, int) else 0)
@@ -109,13 +120,8 @@ def main() -> None:
     cli()
 
 
-def _say(*lines: str) -> None:
-    for line in lines:
-        click.echo(line, err=True)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
+def _help(context: click.Context | None) -> str | None:
+    return f"{context.command_path} --help" if context else None
 
 
 def _place(problem: BaseException) -> str:

@@ -14,6 +14,9 @@ from silo.cli import output
 if TYPE_CHECKING:
     from silo.charter import Charter, Intersection, Privacy, Vertical
 
+_WITHOUT = "none"
+"""What `--noised` says where neither direction of split learning needs noise."""
+
 
 @click.group()
 def charter() -> None:
@@ -85,8 +88,15 @@ def charter() -> None:
 )
 @click.option(
     "--vertical",
-    metavar="MODELS:LABEL[:ROWS[:PASSES[:TREES[:FITS]]]]",
-    help="Allow models over columns of the same rows: of linear, boosting; who has the labels (*: anybody); caps.",
+    metavar="MODELS:LABEL[:ROWS[:PASSES[:TREES[:FITS[:SCORINGS]]]]]",
+    help="Allow models over columns of the same rows: of linear, boosting, split; who has the labels (*: anybody); "
+    "caps.",
+)
+@click.option(
+    "--noised",
+    metavar="DIRECTIONS",
+    help="With split among the models: of gradients, activations what leaves with noise only, or none.  "
+    "[default: both]",
 )
 @click.option("--allow-interception", is_flag=True, help="Allow members behind a TLS-inspecting proxy.")
 @click.option(
@@ -149,7 +159,7 @@ def new(name: str, out: str, as_json: bool, **options: Any) -> None:
         receivers=options["receivers"] or ("*",),
         privacy=[_policy(text, options["without_noise"]) for text in options["policies"]],
         intersection=_intersection(options["intersection"]) if options["intersection"] else None,
-        vertical=_vertical(options["vertical"]) if options["vertical"] else None,
+        vertical=_vertical(options["vertical"], options["noised"]),
     )
     if own is not None:
         SumKey.of_charter(made, own)  # who signs as key holder has the key
@@ -299,19 +309,33 @@ def _intersection(text: str) -> Intersection:
         ) from None
 
 
-def _vertical(text: str) -> Vertical:
+def _vertical(text: str | None, noised: str | None) -> Vertical | None:
     from silo.charter import Vertical
     from silo.errors import CharterError
 
+    if not text:
+        if noised is not None:
+            raise CharterError(
+                "--noised is for split networks: give --vertical split,… too, or leave it away"
+            )
+        return None
     try:
         models, label, *caps = text.split(":")
-        names = ("rows", "passes", "trees", "fits")[: len(caps)]
+        names = ("rows", "passes", "trees", "fits", "scorings")[: len(caps)]
         figures: dict[str, Any] = {name: int(cap) for name, cap in zip(names, caps, strict=True)}
     except ValueError:
         raise CharterError(
-            f"--vertical {text!r} is not MODELS:LABEL[:ROWS[:PASSES[:TREES[:FITS]]]], as in linear:bank:100000:12"
+            f"--vertical {text!r} is not MODELS:LABEL[:ROWS[:PASSES[:TREES[:FITS[:SCORINGS]]]]], as in "
+            "linear:bank:100000:12"
         ) from None
-    return Vertical(tuple(models.split(",")), label, **figures)
+    named = tuple(models.split(","))
+    if noised is not None:
+        if "split" not in named:
+            raise CharterError(
+                f"--noised is for split networks, and --vertical allows {models}: leave it away"
+            )
+        figures["noised"] = () if noised == _WITHOUT else tuple(noised.split(","))
+    return Vertical(named, label, **figures)
 
 
 def _digest(path: str) -> str:

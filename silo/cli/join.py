@@ -41,18 +41,16 @@ def join(
     What `run` returns is printed. Options of the script come behind `--`.
     """
     from silo.cli.party import take_part
+    from silo.cli.waiting import follow
     from silo.joining import join as enter
     from silo.joining import require_run
-    from silo.progress import Progress
 
     words = output.passphrase(passphrase_env, passphrase_prompt)
     started = time.monotonic()
     require_run(script)
     source = Path(script).read_bytes()
     session = enter(charter_path, identity_path, task=task, script=script, passphrase=words)
-    progress = Progress(session.task.rounds, lambda: session.seat.endpoint.traffic.bytes_sent)
-    if not quiet and not as_json:
-        session.seat.watch = progress
+    progress = follow(session, rounds=session.task.rounds, shown=not quiet and not as_json)
 
     def work() -> Any:
         if session.task.script:
@@ -60,7 +58,8 @@ def join(
             session.task.allow_script(hashlib.sha256(source).digest())
         return _function(script, source)(session, *arguments)
 
-    ended = take_part(session, work, progress=progress, what=script, folder=Path(identity_path))
+    folder = Path(identity_path)
+    ended = take_part(session, work, progress=progress, what=script, folder=folder, as_json=as_json)
     if ended.code:
         return ended.code
     traffic = session.seat.endpoint.traffic

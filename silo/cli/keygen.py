@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,7 +14,10 @@ from silo.cli import output
 @click.argument("names", metavar="NAME…", nargs=-1, required=True)
 @click.option("--dir", "directory", default="keys", show_default=True, help="Where DIR/NAME is made.")
 @click.option(
-    "--renew", is_flag=True, help="Make a new certificate for an identity that is there; its key stays."
+    "--renew",
+    is_flag=True,
+    help="Replace the TLS certificate of an identity that is there; name and signing key stay. Charters with the old "
+    "card are of no use to it any more: all sign a new one.",
 )
 @output.passphrase_options
 @output.json_option
@@ -25,7 +29,7 @@ def keygen(
     passphrase_prompt: bool,
     as_json: bool,
 ) -> None:
-    """Make an identity for each NAME on this machine. Only its card is sent to others."""
+    """Make an identity for each NAME on this machine, or renew its certificate. Only its card is sent to others."""
     from silo import expiry
     from silo.card import check_name
     from silo.crypto.rng import SystemRng
@@ -50,6 +54,7 @@ def keygen(
             "fingerprint": identity.card.fingerprint,
             "expires": identity.card.expires.isoformat(),
             "passphrase": words is not None,
+            "renewed": renew,
         }
         for identity in made
     ]
@@ -57,8 +62,24 @@ def keygen(
         output.emit_json({"identities": facts})
         return
     for fact in facts:
-        click.echo(
-            f"{fact['name']}: made in {fact['directory']}, private, valid until {str(fact['expires'])[:10]}"
-        )
-        click.echo(f"  send this card to the coordinator: {fact['card']}")
-        click.echo(f"  and read its fingerprint by telephone: {fact['fingerprint']}")
+        for line in _renewed(fact) if renew else _made(fact):
+            click.echo(line)
+
+
+def _made(fact: dict[str, Any]) -> list[str]:
+    return [
+        f"{fact['name']}: made in {fact['directory']}, private, valid until {fact['expires'][:10]}",
+        f"  send this card to the coordinator: {fact['card']}",
+        f"  and read its fingerprint by telephone: {fact['fingerprint']}",
+    ]
+
+
+def _renewed(fact: dict[str, Any]) -> list[str]:
+    name = fact["name"]
+    return [
+        f"{name}: a new TLS key and certificate in {fact['directory']}, valid until {fact['expires'][:10]}",
+        f"  new:   the card {fact['card']}, fingerprint {fact['fingerprint']}; the old card and TLS key stay as .old",
+        "  stays: the name, the signing key and its passphrase, the journal, the outbox, the ledger",
+        f"  now:   charters with the old card do not admit {name} any more; partners have nothing to renew",
+        "  next:  send the new card to the coordinator, read its fingerprint by telephone, and all sign a new charter",
+    ]

@@ -97,7 +97,7 @@ def show(path: str, as_json: bool) -> None:
     from silo.privacy import summary
     from silo.privacy.verify import verify
 
-    facts = summary.of(verify(_file(path)))
+    facts = summary.of(verify(_there(path)))
     if as_json:
         output.emit_json(facts)
     else:
@@ -172,7 +172,7 @@ def export(path: str, out: str, as_json: bool) -> None:
     """Write all records into one text file, for whoever verifies them elsewhere."""
     from silo.privacy import export as text
 
-    count = text.write(text.read(_file(path)), Path(out))
+    count = text.write(text.read(_there(path)), Path(out))
     if as_json:
         output.emit_json({"file": out, "records": count})
     else:
@@ -186,7 +186,7 @@ def witness(path: str, as_json: bool) -> None:
     """Print the line that partners keep of this ledger, and the lines that they signed."""
     from silo.privacy.verify import verify
 
-    verified = verify(_file(path))
+    verified = verify(_there(path))
     signed = [str(one) for _, one in sorted(verified.books.witnessed.items())]
     shown = [str(one) for _, heads in sorted(verified.books.heads.items()) for one in heads]
     if as_json:
@@ -246,8 +246,22 @@ def _file(path: str) -> Path:
     folder = Path(path)
     if not folder.is_dir():
         return folder
-    below = folder / "state" / "ledger.db"
-    return below if below.exists() else folder / "ledger.db"
+    below, beside = folder / "state" / "ledger.db", folder / "ledger.db"
+    # A new one goes where a session of this identity looks for it.
+    return below if below.exists() or (below.parent.is_dir() and not beside.exists()) else beside
+
+
+def _there(path: str) -> Path:
+    """The file to read. Raises `LedgerError` for an identity without one: it has no budget, which is no damage."""
+    from silo.privacy.errors import LedgerError
+
+    file = _file(path)
+    if Path(path).is_dir() and not file.exists():
+        raise LedgerError(
+            f"there is no ledger in {path}: no data set was given a privacy budget here and nothing was counted, "
+            "unless the file was taken away; a charter gives budgets, by `silo charter new --privacy …`"
+        )
+    return file
 
 
 def _verified(path: str, card: str | None, witnesses: tuple[str, ...], partners: tuple[str, ...]) -> Verified:
@@ -256,7 +270,7 @@ def _verified(path: str, card: str | None, witnesses: tuple[str, ...], partners:
 
     cards = [Card.load(one) for one in partners]
     key = Card.load(card).key if card else None
-    return verify(_file(path), key=key, witnesses=witnesses, cards={one.name: one.key for one in cards})
+    return verify(_there(path), key=key, witnesses=witnesses, cards={one.name: one.key for one in cards})
 
 
 def _json(path: str) -> dict[str, Any]:

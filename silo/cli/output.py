@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
 from silo.errors import IdentityError
+from silo.plain_table import table as table
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -62,21 +63,6 @@ def _plain(value: object) -> object:
         if callable(convert):
             return convert()
     return str(value)
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[object]], right: Iterable[int] = ()) -> str:
-    """Plain columns; `right` are those that are aligned to the right."""
-    cells = [list(header), *([str(cell) for cell in row] for row in rows)]
-    widths = [max(len(row[place]) for row in cells) for place in range(len(header))]
-    aligned = set(right)
-    lines = [
-        "  ".join(
-            cell.rjust(width) if place in aligned else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in cells
-    ]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
 
 
 def amount(count: int) -> str:

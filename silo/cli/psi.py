@@ -50,8 +50,8 @@ def psi(
     from silo import csv_table, identifiers
     from silo.charter import Charter
     from silo.cli.party import take_part
+    from silo.cli.waiting import follow
     from silo.joining import join
-    from silo.progress import Progress
 
     words = output.passphrase(passphrase_env, passphrase_prompt)
     agreed = Charter.load(charter_path)
@@ -64,15 +64,14 @@ def psi(
     ids = identifiers.encode(table.text(column), where)
     started = time.monotonic()
     session = join(agreed, identity_path, task=task, passphrase=words)
-    progress = Progress(session.task.rounds, lambda: session.seat.endpoint.traffic.bytes_sent)
-    if not quiet and not as_json:
-        session.seat.watch = progress
+    progress = follow(session, rounds=session.task.rounds, shown=not quiet and not as_json)
     ended = take_part(
         session,
         lambda: session.intersect(ids, reveal=reveal, column=where),
         progress=progress,
         what=file,
         folder=Path(identity_path),
+        as_json=as_json,
     )
     if ended.code:
         return ended.code

@@ -5,11 +5,14 @@ from __future__ import annotations
 import signal
 import threading
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from silo.cli import output
+
+if TYPE_CHECKING:
+    from silo.aggregator import Finished
 
 
 @click.command()
@@ -37,7 +40,6 @@ def relay(
     """Serve the federation of a charter until stopped. Members dial in; the relay dials nobody."""
     import json
 
-    from silo.aggregator import Finished
     from silo.relay import Relay
 
     def told(finished: Finished) -> None:
@@ -53,14 +55,7 @@ def relay(
             }
             click.echo(json.dumps(fact))
             return
-        lost = f", without {', '.join(finished.lost)}" if finished.lost else ""
-        lost += f", wrong shares from {', '.join(finished.liars)}" if finished.liars else ""
-        end = (
-            f"[{finished.problem.code}] {finished.problem}"
-            if finished.problem
-            else f"{finished.seconds:.2f} s"
-        )
-        click.echo(f"round {finished.number} {finished.tag}: {len(finished.survivors)} members{lost}; {end}")
+        click.echo(line(finished))
 
     words = output.passphrase(passphrase_env, passphrase_prompt)
     service = Relay.load(
@@ -82,9 +77,25 @@ def relay(
             click.echo(json.dumps({"listening": where}))
         else:
             click.echo(
-                f"relay of {service.charter.name!r}: listening on {host}:{service.port}, waiting for members"
+                f"relay of {service.charter.name!r}: listening on {host}:{service.port}, "
+                f"waiting for {', '.join(service.charter.names)}"
             )
         while not stop.wait(0.2) and service.serving:
             pass
     service.raise_error()
     return 0
+
+
+def line(finished: Finished) -> str:
+    """One round for people: how many members are in its sum, why there is none, or that none was asked for."""
+    lost = f", without {', '.join(finished.lost)}" if finished.lost else ""
+    lost += f", wrong shares from {', '.join(finished.liars)}" if finished.liars else ""
+    end = f"{finished.seconds:.2f} s"
+    if finished.problem:
+        what, end = f"no sum{lost}", f"[{finished.problem.code}] {finished.problem}"
+    elif finished.survivors:
+        count = len(finished.survivors)
+        what = f"a sum of {count} member{'s' if count > 1 else ''}{lost}"
+    else:
+        what = "the members were called and go on by themselves, with nothing to add up here"
+    return f"round {finished.number} {finished.tag}: {what}; {end}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from silo.cli import output
 if TYPE_CHECKING:
     from silo.charter import Charter, Task
     from silo.csv_table import Table
+
+_SHOWN = 200
 
 
 @click.command()
@@ -56,10 +59,10 @@ def score(
     from silo.charter import Charter
     from silo.cli import MISTAKE
     from silo.cli.party import take_part
+    from silo.cli.waiting import follow
     from silo.extras import need
     from silo.identity import Identity
     from silo.joining import join
-    from silo.progress import Progress
     from silo.protocols.errors import UnlikeTerms
 
     need("scoring", "vertical", "sklearn", "narwhals")
@@ -69,7 +72,8 @@ def score(
     own = Identity.load(identity_path, words)
     model = _part(model_path, agreed, own.name)
     table = csv_table.read(table_path)
-    x = table.matrix(_columns(model, table, column))
+    names = _columns(model, table, column)
+    x = table.matrix(names)
     ids = identifiers.encode(table.text(column), f"column {column} of {table.where}") if column else None
     target = Path(out) if out else Path(table_path).with_name(f"{Path(table_path).stem}-scores.csv")
     leads = model.member_ == model.label_party_
@@ -78,9 +82,7 @@ def score(
         _require_free(table, _headings(model))
     started = time.monotonic()
     session = join(agreed, own, task=task)
-    progress = Progress(0, lambda: session.seat.endpoint.traffic.bytes_sent)
-    if not quiet and not as_json:
-        session.seat.watch = progress
+    progress = follow(session, rounds=0, shown=not quiet and not as_json)
     differ: list[UnlikeTerms] = []
 
     def work() -> Any:
@@ -88,12 +90,15 @@ def score(
             places = None if ids is None else session.intersect(ids, column=f"column {column}")
             model.set_params(session=session)
             predict = model.predict_proba if _classifies(model) else model.predict
-            return places, predict(x if places is None else x[places])
+            rows = x if places is None else x[places]
+            _require_numbers(model, table.where, names, rows)
+            return places, predict(rows)
         except UnlikeTerms as problem:
             differ.append(problem)
             raise
 
-    ended = take_part(session, work, progress=progress, what=model_path, folder=Path(identity_path))
+    folder = Path(identity_path)
+    ended = take_part(session, work, progress=progress, what=model_path, folder=folder, as_json=as_json)
     if ended.code:
         # Where the roll call names this member, its part or its table is the wrong one, as far as anybody can tell.
         return MISTAKE if any(session.me in one.culprits for one in differ) else ended.code
@@ -162,11 +167,21 @@ def _columns(model: Any, table: Table, identifier: str | None) -> list[str]:
         return [str(name) for name in known]
     every = [name for name in table.names if name != identifier]
     if len(every) != model.n_features_in_:
+        beside = f" beside {identifier}" if identifier else ""
         raise ParameterError(
-            f"{table.where} has {len(every)} columns, and the model was fitted on {model.n_features_in_} without "
-            "names: give it these columns alone, in the order of the fit"
+            f"{table.where} has {len(every)} columns{beside} ({', '.join(every)[:_SHOWN]}), and the model was fitted "
+            f"on an array of {model.n_features_in_} columns without names: keep those of the fit alone, in their "
+            "order, or fit on a data frame, whose names are kept"
         )
     return every
+
+
+def _require_numbers(model: Any, where: str, names: list[str], rows: Any) -> None:
+    """Name a gap or a text by its column in the file, before anybody is sent a number. Raises `ParameterError`."""
+    from silo.vertical import frames
+
+    if names and not hasattr(model, "binning_"):  # trees take both
+        frames.numeric(replace(frames.read(rows, who=where), names=tuple(names), named=True), who=where)
 
 
 def _classifies(model: Any) -> bool:

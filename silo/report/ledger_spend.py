@@ -115,7 +115,7 @@ def budgets(verified: Verified, found: Mapping[str, Recomputed], history: Histor
             "Below, the spend of each data set over time. ",
             "PLD was asked at the dots, where runs end; a line joins them."
             if history.accounted
-            else "PLD is not drawn: this page was made without silo-privacy[dp].",
+            else "PLD is not drawn: this page was made without Silo's extra audit.",
             " The cumulative figures after each release are in the tables of releases.",
         ),
         drawn,

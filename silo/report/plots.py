@@ -67,7 +67,7 @@ def png(courses: Sequence[Course], folder: Path) -> list[Path]:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
         raise ParameterError(
-            "PNG files are drawn by matplotlib, which is not installed: install silo-privacy[report], "
+            "PNG files are drawn by matplotlib: run `pip install '.[report]'` in Silo's source folder, "
             "or leave them out, for the page has the same plots"
         ) from None
     made = []

@@ -44,13 +44,14 @@ _REFUSALS = {
 
 
 class TakenOver(TransportError):
-    """Another process with the same identity has come; this one is out."""
+    """Another process with the same identity has come, as the relay says; this one is out."""
 
     code = "SILO-302"
 
     def __init__(self, name: str) -> None:
         super().__init__(
-            f"another process has joined as {name}, and the newer one counts: stop one of the two"
+            f"the relay says that {name} is already connected from another process, and the newer one counts: "
+            "stop one of the two"
         )
         self.name = name
 

@@ -35,6 +35,7 @@ from silo.transport.errors import (
     RelayLost,
     RelaySilent,
     RelayUnreachable,
+    TakenOver,
 )
 from silo.transport.wire import frames, login
 from silo.transport.wire.assembly import Assembly
@@ -201,7 +202,8 @@ class WebSocketEndpoint(Endpoint):
     def _fail(self, failure: TransportError) -> None:
         self._failure = failure
         self._over = True
-        self._say("gone", failure.code)
+        if not isinstance(failure, TakenOver):  # then the relay is there, and it is this process that is out
+            self._say("gone", failure.code)
         self._backlog.fail(failure)
         self._inbox.fail(failure)
 

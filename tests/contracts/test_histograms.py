@@ -14,12 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from silo.crypto import cells, powers
 from silo.crypto.errors import DecryptionFailed, ParameterError
 from silo.crypto.histograms import Adder, Owner, Terms
 from silo.crypto.okamoto_uchiyama import histograms as fast
 from silo.crypto.okamoto_uchiyama import keys as fast_keys
 from silo.crypto.okamoto_uchiyama import many_powers
-from silo.crypto.paillier import cells, fixed_base, powers
+from silo.crypto.paillier import fixed_base
 from silo.crypto.paillier import histograms as wide
 from silo.crypto.paillier import keys as wide_keys
 from silo.crypto.rng import InsecureSeededRng

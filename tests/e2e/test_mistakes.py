@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from datetime import timedelta
 from pathlib import Path
@@ -30,12 +31,16 @@ def files(site: Site) -> dict[Path, bytes]:
 def refused(process: Process, code: str, *words: str) -> str:
     """Check that the process ended with exit code 2 and one sentence that has all the words."""
     assert process.end() == 2, process.stdout + process.stderr
-    assert process.stdout == ""
     (line,) = process.last_lines
     assert line.startswith(f"error [{code}]: ")
     assert "Traceback" not in line
     for word in words:
         assert word in line
+    if "--json" in process.command:
+        told = json.loads(process.stdout)["error"]
+        assert (told["code"], f"error [{code}]: {told['message']}") == (code, line)
+    else:
+        assert process.stdout == ""
     return line
 
 
@@ -172,6 +177,46 @@ def test_a_value_that_cannot_be_encoded_is_named_with_its_place(found: Found, tm
         wait_until(lambda name=name: "Present" in sent(site, name), f"{name} says that it is there")
     members = [site.join(ME), *others]
     assert [process.end() for process in members] == [0, 0, 0]
+
+
+def test_a_member_that_is_started_twice_is_told_so(found: Found) -> None:
+    site = found(names=TRIO)
+    site.relay()
+    first = site.join(ME, "rounds=1")
+    wait_until(lambda: "Present" in sent(site, ME), f"{ME} says that it is there")
+    second = site.join(ME, "rounds=1")
+    assert first.end() == 1, first.stderr
+    lines = first.last_lines
+    assert lines[0] == f"who:  {ME}"
+    assert f"error [SILO-302]: the relay says that {ME} is already connected" in lines[1]
+    assert lines[3].startswith(f"next: look where else `silo` runs as {ME}")
+    members = [second, *(site.join(name, "rounds=1") for name in TRIO[1:])]
+    assert [process.end() for process in members] == [0, 0, 0]
+
+
+def test_a_failure_in_the_session_is_json_too(found: Found, tmp_path: Path) -> None:
+    script = tmp_path / "values.py"
+    script.write_text(VALUES)
+    site = found(names=TRIO, script=script)
+    site.relay()
+    given = ("--charter", str(site.charter_path), "--identity", str(site.keys(ME)), "--json")
+    process = site.silo(ME, "join", str(script), *given, "--", "nan")
+    lines = refused_in_session(process, "SILO-106", "weights[2, 3] is nan")
+    told = json.loads(process.stdout)["error"]
+    assert lines[1] == f"what: error [SILO-106]: {told['message']}"
+    assert (told["code"], told["who"], told["help"]) == ("SILO-106", ME, "silo explain SILO-106")
+
+
+@pytest.mark.slow  # ten seconds pass before a line of waiting is written where there is no terminal
+def test_who_is_missing_is_named_while_a_roll_call_waits(found: Found) -> None:
+    site = found(names=TRIO)
+    site.relay()
+    given = ("--charter", str(site.charter_path), "--identity", str(site.keys(ME)))
+    first = site.silo(ME, "join", str(site.script), *given, "--", f"home={site.notes(ME)}", "rounds=1")
+    second = site.join(TRIO[1], "rounds=1")
+    said = f"the roll call, waiting for {TRIO[2]} (relay says: not connected)"
+    wait_until(lambda: said in first.stderr, "the missing member is named")
+    assert [process.end() for process in (first, second, site.join(TRIO[2], "rounds=1"))] == [0, 0, 0]
 
 
 def test_unlike_shapes_are_named_with_the_member(found: Found, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import silo
 from silo.charter import TWO_PARTY_WORDS, Charter, Intersection, Vertical
 from tests.e2e.conftest import Found
 from tests.e2e.site import MEMBERS, Process, Site
-from tests.e2e.test_mistakes import refused, sent
+from tests.e2e.test_mistakes import refused, refused_in_session, sent
 
 TRIO = MEMBERS[:3]
 PAIR = MEMBERS[:2]
@@ -36,13 +36,13 @@ def labels(held: dict[str, pd.DataFrame]) -> Any:
     return (sum(frame.iloc[:, 1] for frame in held.values()) > 0).astype(int).to_numpy()
 
 
-def fitted(kind: str, held: dict[str, pd.DataFrame], folder: Path) -> Any:
+def fitted(kind: str, held: dict[str, pd.DataFrame], folder: Path, *, arrays: bool = False) -> Any:
     """Fit among these members in one process, save each one's part; returns the first member's own predictions."""
     y = labels(held)
     first = next(iter(held))
 
     def party(session: silo.Session, frame: pd.DataFrame) -> Any:
-        x = frame.drop(columns="id")
+        x = frame.drop(columns="id").to_numpy() if arrays else frame.drop(columns="id")
         if kind == "boosting":
             model = silo.vertical.GradientBoosting(session, n_estimators=2, max_depth=2, key_bits=2048)
         else:
@@ -174,6 +174,44 @@ def test_what_does_not_fit_is_refused_before_anybody_is_called(found: Found) -> 
     named = site.home / "named.csv"
     held[ash].assign(probability=1.0).to_csv(named, index=False)
     refused(score(site, ash, table=named), "SILO-101", "'probability' already", "rename")
+    assert "Present" not in sent(site, ash)
+
+
+@pytest.mark.filterwarnings("ignore:after")
+def test_a_model_of_arrays_takes_columns_by_their_place(found: Found) -> None:
+    site, held = federation(found, PAIR), tables(PAIR)
+    expected = fitted("LogisticRegression", held, site.home, arrays=True)
+    write(site, held)
+    ash = PAIR[0]
+    refused(
+        score(site, ash), "SILO-101", f"ash.csv has 4 columns (id, {ash} 0, {ash} 1, {ash} 2)",
+        "fitted on an array of 3 columns without names", "fit on a data frame",
+    )  # fmt: skip
+    wide = site.home / "wide.csv"
+    held[ash].assign(more=1.0).to_csv(wide, index=False)
+    refused(score(site, ash, "--column", "id", table=wide), "SILO-101", f"4 columns beside id ({ash} 0, ")
+    site.relay()
+    text = site.home / "text.csv"
+    held[ash].drop(columns="id").assign(**{f"{ash} 1": "high"}).to_csv(text, index=False)
+    refused_in_session(score(site, ash, table=text), "SILO-101", f"text.csv: column {ash} 1 holds text")
+    assert "Present" not in sent(site, ash)
+    for name in PAIR:
+        held[name].drop(columns="id").to_csv(site.home / f"{name}.csv", index=False)
+    members = [score(site, name) for name in PAIR]
+    assert [process.end() for process in members] == [0, 0], members[0].stderr + members[1].stderr
+    got = [float(row["probability"]) for row in read(_scores(site, ash))]
+    np.testing.assert_allclose(got, expected[:, 1], atol=1e-9)
+
+
+@pytest.mark.filterwarnings("ignore:after")
+def test_a_gap_is_named_by_the_column_of_the_file(found: Found) -> None:
+    site, held = federation(found, PAIR), tables(PAIR)
+    fitted("LogisticRegression", held, site.home)
+    ash = PAIR[0]
+    held[ash].loc[4, f"{ash} 2"] = np.nan
+    write(site, held)
+    site.relay()
+    refused_in_session(score(site, ash), "SILO-101", f"ash.csv: column {ash} 2, row 4, is missing")
     assert "Present" not in sent(site, ash)
 
 

@@ -176,6 +176,46 @@ def test_nothing_is_overwritten(silo: Silo) -> None:
     )
 
 
+def test_a_renewal_says_what_is_new_what_stays_and_what_partners_do(silo: Silo) -> None:
+    federation(silo)
+    sign_all(silo)
+    before = Identity.load("keys/mercy")
+    told = silo("keygen", "mercy", "--renew")
+    after = Identity.load("keys/mercy")
+    assert told.exit_code == 0
+    assert after.public == before.public
+    assert after.card.fingerprint != before.card.fingerprint
+    for word in (
+        "a new TLS key and certificate in keys/mercy",
+        f"fingerprint {after.card.fingerprint}",
+        "stays: the name, the signing key",
+        "charters with the old card do not admit mercy any more; partners have nothing to renew",
+        "all sign a new charter",
+    ):
+        assert word in told.stdout
+    assert "made in" not in told.stdout
+    # It is as it says: the old charter is of no use to mercy, the others need no new keys, and the old pair is kept.
+    refused(
+        silo("join", "train.py", "--charter", "charter.toml", "--identity", "keys/mercy"),
+        "SILO-401",
+        "another",
+    )
+    again = silo(
+        "charter", "new", "Sepsis study", "--relay", "keys/relay/relay.card.toml", "--url", "wss://localhost:8443",
+        "--member", "theirs/clinic/clinic.card.toml", "--member", "theirs/northside/northside.card.toml",
+        "--identity", "keys/mercy", "--script", "train.py", "-o", "new.toml",
+    )  # fmt: skip
+    assert again.exit_code == 0, again.output
+    for name in ("clinic", "northside"):
+        assert silo("charter", "sign", "new.toml", "--identity", f"theirs/{name}").exit_code == 0
+    assert silo("charter", "verify", "new.toml").exit_code == 0
+    for name in ("tls.key", "mercy.card.toml"):
+        Path("keys/mercy", f"{name}.old").replace(Path("keys/mercy", name))
+    assert Identity.load("keys/mercy").card == before.card
+    assert "signing key stay" in " ".join(silo("keygen", "--help").stdout.split())
+    assert json.loads(silo("keygen", "mercy", "--renew", "--json").stdout)["identities"][0]["renewed"] is True
+
+
 def test_show_for_people_and_programs(silo: Silo) -> None:
     federation(silo, "--blinded")
     text = silo("charter", "show", "charter.toml").stdout

@@ -149,6 +149,19 @@ def test_mistakes_are_one_sentence(ledger: str, arguments: tuple[str, ...], said
     assert len(found.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("command", ["show", "verify", "witness", "report"])
+def test_an_identity_without_a_budget_says_so(command: str, tmp_path: Path) -> None:
+    identity(tmp_path, "mercy")
+    home = str(tmp_path / "mercy")
+    said = run("ledger", command, home, code=2).stderr
+    assert said.startswith(
+        f"error [SILO-440]: there is no ledger in {home}: no data set was given a privacy budget here"
+    )
+    assert "`silo charter new --privacy" in said
+    assert "No such file" not in said
+    assert len(said.splitlines()) == 1
+
+
 def test_the_same_file_gets_no_second_budget(ledger: str, tmp_path: Path) -> None:
     rows = tmp_path / "rows.csv"
     rows.write_text("1,2\n")

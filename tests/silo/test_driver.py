@@ -657,6 +657,22 @@ def test_progress_is_told_when_it_changes() -> None:
     assert {(one.round, one.step) for one in seen} == {(3, "votes")}
 
 
+def test_a_long_wait_is_told_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("silo.driver._TOLD_AGAIN", 0.0)
+    hub = Hub()
+    seen: list[Watch] = []
+
+    def watch(now: Watch) -> None:
+        seen.append(now)
+        if len(seen) == 3:
+            sends(ann, "relay")
+
+    relay, ann = seat(hub, "relay", watch=watch), seat(hub, "ann")
+    drive(relay).run(once(Step((), waits("ann"))))
+    assert {(one.waiting_for, one.present) for one in seen[:3]} == {(("ann",), ())}
+    assert (seen[-1].waiting_for, seen[-1].present) == ((), ("ann",))
+
+
 def federate(fed: Federation, tamper: Any = None) -> tuple[dict[str, Any], dict[str, Drive]]:
     """A whole masked sum, each party in a thread of its own; what each returned or raised."""
     hub, plains = Hub(tamper), fed.plains(fed.one_hot())

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from silo.vertical import Noise, SplitNetwork
-from silo.vertical.splitting.bottoms import PrivateBottom
+from silo.vertical.splitting.private_bottom import PrivateBottom
 from silo.vertical.splitting.tops import Top
 
 ROWS, EPOCHS, BATCH = 200, 4, 50

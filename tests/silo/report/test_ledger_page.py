@@ -422,7 +422,7 @@ def test_the_real_accountant_is_asked(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_without_the_accountant_the_page_says_so(verified: Verified, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ledger_history, "_pld", lambda: None)
     found = read(verified)
-    assert "PLD is not drawn: this page was made without silo-privacy[dp]." in found.text
+    assert "PLD is not drawn: this page was made without Silo's extra audit." in found.text
     assert "epsilon by PLD" not in found.text
 
 

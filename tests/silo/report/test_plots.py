@@ -117,7 +117,7 @@ def test_png_of_all_marks(tmp_path: Path) -> None:
 def test_without_matplotlib_one_sentence_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("matplotlib", "matplotlib.figure", "matplotlib.backends.backend_agg"):
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ParameterError, match=r"install silo-privacy\[report\]"):
+    with pytest.raises(ParameterError, match=r"pip install '\.\[report\]'"):
         plots.png([course(0.0)], tmp_path / "plots")
     assert not (tmp_path / "plots").exists()
 
