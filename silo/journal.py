@@ -197,6 +197,13 @@ class Journal:
         """Count a vertical scoring under this charter, before anything of it leaves. Raises `QueriesSpent`."""
         self._count("scorings", agreement, session, round, most, "vertical scorings")
 
+    def require_scoring(self, agreement: bytes, most: int) -> None:
+        """Refuse, without counting one, where `score` would. Raises `QueriesSpent`."""
+        row = self._connection.execute("SELECT COUNT(*) FROM scorings WHERE agreement = ?", (agreement,))
+        spent = int(row.fetchone()[0])
+        if spent >= most:
+            raise QueriesSpent("vertical scorings", spent, most)
+
     def _count(self, table: str, agreement: bytes, session: bytes, round: int, most: int, what: str) -> None:
         with self._writing():
             row = self._connection.execute(

@@ -23,7 +23,7 @@ from silo.protocols.split.schedule import Schedule
 from silo.protocols.split.shown import seen
 from silo.protocols.split.terms import Terms
 from silo.protocols.split.work import LabelWork, checked
-from silo.protocols.step import Outgoing, Role
+from silo.protocols.step import Role
 
 
 def train(
@@ -32,21 +32,20 @@ def train(
     """The label party's role from epoch `start` on. Raises `ProtocolViolation`, `ProtocolAborted`."""
     hosts = line.context.hosts
     size = terms.activation_bytes(width, len(hosts))
-    answer: tuple[Outgoing, ...] = ()
     number = 0
     for epoch in range(start, terms.epochs):
         work.begin(epoch)
         for batch in schedule.batches(epoch):
             first = 0
             for places in batch:
-                came = yield from line.take(hosts, number, len(places), size, "activations", answer)
+                work.ahead(places)
+                came = yield from line.take(hosts, number, len(places), size, "activations")
                 found = work.exchange(places, seen(line, terms, came, width))
                 gradient = checked(found, len(places), width, f"{line.me}: the top module", first)
                 raw = wire.encode(gradient, terms.wire)
-                answer = tuple(line.out(host, number, len(places), raw) for host in hosts)
+                yield from line.send(*(line.out(host, number, len(places), raw) for host in hosts))
+                # The hosts go on meanwhile.
+                work.settle()
                 number, first = number + 1, first + len(places)
-            # The hosts go on while the own step is taken.
-            yield from line.send(*answer)
-            answer = ()
             work.step(first)
         work.end(epoch)

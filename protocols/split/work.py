@@ -45,7 +45,15 @@ class HostWork(Pace, Protocol):
 
 
 class LabelWork(Pace, Protocol):
-    """The label party's modules."""
+    """The label party's modules. Others wait for `exchange` only; `ahead` and `settle` are done while bytes travel."""
+
+    def ahead(self, places: Places) -> None:
+        """These rows' activations come next: begin with what does not depend on them."""
+        ...
+
+    def settle(self) -> None:
+        """The last gradient has left: do what it does not depend on."""
+        ...
 
     def exchange(self, places: Places, activations: Rows) -> Rows:
         """The gradient of each row's loss at the activations, as the hosts may see it."""

@@ -48,7 +48,8 @@ def auc(scores: Array, labels: Array) -> float:
 def area(scores: Array, labels: Array, strata: Array | None = None) -> Area:
     """The area and its error; with `strata` (n integers, from 0 on) only pairs of one stratum are compared.
 
-    Raises `ParameterError` for scores that are not finite, and where there is no pair to compare.
+    Where no stratum has both labels nothing is known: one half, with an error as large. Raises `ParameterError` for
+    scores that are not finite, and where all labels are alike.
     """
     values, positive = np.asarray(scores, np.float64), np.asarray(labels) > 0
     if values.shape != positive.shape or values.ndim != 1:
@@ -64,7 +65,9 @@ def area(scores: Array, labels: Array, strata: Array | None = None) -> Area:
     weights = counts[0] * counts[1]
     pairs = float(weights.sum())
     if not pairs:
-        raise ParameterError("an area under the curve needs records of both labels")
+        if strata is None or positive.all() or not positive.any():
+            raise ParameterError("an area under the curve needs records of both labels")
+        return Area(0.5, 0.5)
     shares = (_beaten(below, above, counts[1], counts[0]), _beaten(above, below, counts[0], counts[1]))
     means = _sums(shares[0], counts[0]) / np.maximum(counts[0], 1)
     variance = np.zeros(kinds)

@@ -95,6 +95,11 @@ def rehearse(
         )
     each = [one for one in ratios for _ in range(max(_RUNS // len(ratios), 2))]
     runs = np.array([_run(bottom, sample, one, sigma, batch, _makers(make, rate), rng) for one in each])
+    runs = runs[np.isfinite(runs).all(axis=(1, 2))]
+    if not len(runs):
+        raise ParameterError(
+            "the watch's rehearsal diverged: take a smaller lr, or go without with watch=False"
+        )
     largest = runs.max(axis=0)
     # From each batch on, so that what is larger later on is allowed now.
     return Rehearsal(np.maximum.accumulate(largest[:, ::-1], axis=1)[:, ::-1], batch, sigma)

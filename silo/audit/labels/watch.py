@@ -55,7 +55,8 @@ class Watch:
         self._step += 1
         every, counts = np.array(self._pushes), np.array(self._counts)
         found = np.array([coherence(every[-window:], counts[-window:]) for window in WINDOWS])
-        over = found - limits
+        # What is no number is no honest gradient either.
+        over = np.where(np.isfinite(found), found - limits, np.inf)
         worst = int(np.argmax(over))
         self._above = self._above + 1 if over[worst] > 0 else 0
         if self._above >= _IN_A_ROW:

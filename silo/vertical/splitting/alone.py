@@ -13,8 +13,7 @@ from silo.protocols.split.wire import Rows
 from silo.vertical.splitting import modules
 from silo.vertical.splitting.building import require_logits
 from silo.vertical.splitting.part import Maker, Part, backward, tensor_of
-from silo.vertical.splitting.residuals import Labels
-from silo.vertical.splitting.tops import loss_of
+from silo.vertical.splitting.residuals import Labels, loss_of
 
 WHO = "the table"
 

@@ -66,9 +66,10 @@ class Bottom:
 def noised(made: Rows, plan: NoisePlan, most: float | None, *, rng: Rng) -> Rows:
     """Rows cut to the clip, with noise drawn for each number; `most` is the largest that can travel.
 
-    The token of its event was used.
+    A row that is not finite counts as zero, for it would show itself through any noise, and so would an error. The
+    token of its event was used.
     """
-    wide = made.astype(np.float64)
+    wide = np.where(np.isfinite(made).all(axis=1, keepdims=True), made, 0.0).astype(np.float64)
     norms = np.linalg.norm(wide, axis=1, keepdims=True)
     wide *= np.minimum(1.0, plan.clip / np.maximum(norms, 1e-300))
     std = plan.noise_multiplier * plan.clip

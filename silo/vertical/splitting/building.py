@@ -33,8 +33,10 @@ Keep = Callable[[int], None]
 
 def tried_bottom(setting: Setting) -> int:
     """How wide the own bottom is. Raises `ParameterError`."""
-    module = required(setting, setting.bottom, "bottom")
-    width = modules.width_of(module, table(setting), "bottom", setting.who)
+    module, x = required(setting, setting.bottom, "bottom"), table(setting)
+    # With noise not on the rows themselves: what comes of them is for nobody to see.
+    tried = x if setting.activations is None else modules.blank(2, x.shape[1])
+    width = modules.width_of(module, tried, "bottom", setting.who)
     setting.terms.require_width(width)
     return width
 

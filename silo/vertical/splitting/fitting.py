@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-
-import numpy as np
 
 from silo.errors import ParameterError
 from silo.protocols.errors import UnlikeTerms
@@ -16,14 +13,12 @@ from silo.protocols.split.schedule import Schedule
 from silo.protocols.vertical.context import SPLIT, Context
 from silo.vertical.checkpoints import Arrays
 from silo.vertical.meeting import Meeting, meet
-from silo.vertical.splitting import building, modules, watching
+from silo.vertical.splitting import apart, building, declaring, modules, watching
 from silo.vertical.splitting.kept import Kept
 from silo.vertical.splitting.metering import Leak
-from silo.vertical.splitting.noise import NoisePlan
 from silo.vertical.splitting.part import Part
 from silo.vertical.splitting.paying import Payer
-from silo.vertical.splitting.randomized import RandomizedLabels
-from silo.vertical.splitting.setting import BACK, CUT, SIGMA, Setting
+from silo.vertical.splitting.setting import BACK, CUT, SIGMA, Hidden, Setting, Shown
 from silo.vertical.splitting.tops import Middle, Top
 
 
@@ -58,18 +53,18 @@ def _host(setting: Setting) -> Fitted:
     part = Part({"bottom": building.required(setting, setting.bottom, "bottom")}, setting.make)
     kept = setting.kept(part)
     width, hosts = building.tried_bottom(setting), len(setting.session.members) - 1
-    noise = setting.activation_noise(kept.newest)
+    noise = setting.activation_noise()
     declared: dict[str, float] = {}
 
     def settle(agreed: Mapping[str, str]) -> None:
-        declared["sigma"] = _declared(agreed)
+        declared["sigma"] = declaring.read(setting, agreed[SIGMA])
 
     bottom = building.bottom_of(
         setting, part, width, noise, lambda done: kept.keep(done, part.arrays()), hosts
     )
     try:
         size = setting.terms.activation_bytes(width, hosts)
-        begun = _begin(setting, kept, size, cut=str(width), settle=settle)
+        begun = _begin(setting, kept, size, cut=str(width), settle=settle, shown=noise)
         if begun.start:
             part.load(kept.at(begun.start))
         party = begun.meeting.context.label
@@ -88,12 +83,14 @@ def _label(setting: Setting) -> Fitted:
     parts = building.tops(setting, own=True)
     kept = setting.kept(parts[0])
     own = building.tried_bottom(setting) if "bottom" in parts[0].modules else 0
-    noise = setting.label_noise(kept.newest)
+    noise = setting.label_noise()
     found: dict[str, int] = {}
 
     def settle(agreed: Mapping[str, str]) -> None:
-        found["width"] = _agreed(agreed, CUT)
+        declaring.read(setting, agreed[SIGMA])
+        found["width"] = _agreed(setting, agreed, CUT)
         found["logits"] = building.tried_top(setting, own + found["width"])
+        apart.require(setting, found["width"])
 
     hosts = len(setting.session.members) - 1
     cut = "" if setting.cut is None else str(setting.cut)
@@ -103,15 +100,15 @@ def _label(setting: Setting) -> Fitted:
         kept,
         size,
         cut=cut,
-        sigma=_sigma(noise),
+        sigma=declaring.word(noise and noise[0]),
+        hidden=noise,
         peers=hosts,
         settle=settle,
         exact=lambda: setting.terms.gradient_bytes(found["width"]),
     )
     width, logits = found["width"], found["logits"]
     top = building.top_of(setting, parts, noise, logits, lambda done: kept.keep(done, top.arrays()))
-    if begun.start:
-        top.load(kept.at(begun.start))
+    _resume(top, kept, begun.start)
     begun.drive(label.train(begun.line, setting.terms, begun.schedule, top, width=width, start=begun.start))
     charges = _paid(noise and noise[1])
     return Fitted(
@@ -131,13 +128,14 @@ def _owner(setting: Setting) -> Fitted:
     part = Part({"bottom": building.required(setting, setting.bottom, "bottom")}, setting.make)
     kept = setting.kept(parts[0], part)
     width = building.tried_bottom(setting)
-    hidden, shown = setting.label_noise(kept.newest), setting.activation_noise(kept.newest)
+    hidden, shown = setting.label_noise(), setting.activation_noise()
     found: dict[str, int] = {}
     made: list[Top] = []
 
     def settle(agreed: Mapping[str, str]) -> None:
-        found["back"] = _agreed(agreed, BACK)
+        found["back"] = _agreed(setting, agreed, BACK)
         found["logits"] = building.tried_top(setting, found["back"])
+        apart.require(setting, found["back"])
 
     def keep(done: int) -> None:
         kept.keep(done, {**_headed("own", part.arrays()), **_headed("top", made[0].arrays())})
@@ -150,18 +148,20 @@ def _owner(setting: Setting) -> Fitted:
             kept,
             size,
             cut=str(width),
-            sigma=_sigma(hidden),
+            sigma=declaring.word(hidden and hidden[0]),
+            hidden=hidden,
+            shown=shown,
             settle=settle,
             exact=lambda: size + setting.terms.gradient_bytes(found["back"]),
         )
         top = building.top_of(setting, parts, hidden, found["logits"], lambda done: None)
         made.append(top)
         if begun.start:
-            arrays = kept.at(begun.start)
-            part.load(_under("own", arrays))
-            top.load(_under("top", arrays))
+            part.load(_under("own", kept.at(begun.start)))
+        _resume(top, kept, begun.start, "top")
         (partner,) = (name for name in setting.session.members if name != setting.who)
-        bottom.guard = watching.guard(setting, float(_sigma(hidden)), partner, _rarest(setting))
+        sigma = declaring.sigma(hidden and hidden[0])
+        bottom.guard = watching.guard(setting, sigma, partner)
         widths = {"width": width, "back": found["back"]}
         begun.drive(
             ushaped.owner(begun.line, setting.terms, begun.schedule, bottom, top, **widths, start=begun.start)
@@ -231,12 +231,18 @@ def _begin(
     cut: str = "",
     back: str = "",
     sigma: str = "",
+    hidden: Hidden | None = None,
+    shown: Shown | None = None,
     peers: int = 1,
     settle: Callable[[Mapping[str, str]], object] = lambda _: None,
     exact: Callable[[], int] | None = None,
 ) -> _Begun:
-    """Call the roll; `exact` are the bytes of a row once the others have said their widths."""
+    """Call the roll; `exact` are the bytes of a row once the others have said their widths.
+
+    What is left of the fit has to fit the budget before anything is said, and again once all know where they begin.
+    """
     session, terms = setting.session, setting.terms
+    setting.afford(kept.newest, hidden, shown, told=kept.newest > 0)
     left = terms.epochs - kept.newest
 
     def check(context: Context) -> None:
@@ -260,37 +266,26 @@ def _begin(
     )
     line = Line(meeting.context, session.me, session.channel_key, rng=session.rng)
     start = min(meeting.reached.values())
+    if start != kept.newest:
+        setting.afford(start, hidden, shown, told=kept.newest > 0)
     return _Begun(meeting, line, Schedule.of(meeting.context, terms), start)
 
 
-def _agreed(agreed: Mapping[str, str], name: str) -> int:
+def _resume(top: Top, kept: Kept, start: int, head: str = "") -> None:
+    """Take up what was kept; labels that were told stay told, also where all begin anew."""
+    newest = start or kept.newest
+    if newest:
+        arrays = kept.at(newest)
+        arrays = _under(head, arrays) if head else arrays
+        top.load(arrays) if start else top.load_told(arrays)
+
+
+def _agreed(setting: Setting, agreed: Mapping[str, str], name: str) -> int:
     text = agreed[name]
     if not (text.isascii() and text.isdecimal() and len(text) <= 9):
         raise UnlikeTerms(f"nobody says the {name}: a member that has no labels brings a bottom module")
+    setting.terms.require_width(int(text))
     return int(text)
-
-
-def _sigma(noise: tuple[NoisePlan | RandomizedLabels, Payer] | None) -> str:
-    """The noise on residuals, as it is declared."""
-    return f"{noise[0].noise_multiplier:g}" if noise and isinstance(noise[0], NoisePlan) else "0"
-
-
-def _declared(agreed: Mapping[str, str]) -> float:
-    text = agreed[SIGMA]
-    try:
-        found = float(text)
-    except ValueError:
-        found = math.nan
-    if len(text) > 24 or not 0 <= found < math.inf:
-        raise UnlikeTerms(f"the label party says no noise on residuals that can be: {text[:24]!r}")
-    return found
-
-
-def _rarest(setting: Setting) -> float:
-    """The part of the rows that is in the rarest class."""
-    labels = np.zeros(1, np.int64) if setting.labels is None else setting.labels
-    counts = np.bincount(labels, minlength=2)
-    return float(np.clip(counts.min() / counts.sum(), 0.01, 0.5))
 
 
 def _paid(payer: Payer | None) -> tuple[str, ...]:

@@ -17,6 +17,8 @@ from silo.vertical import checkpoints
 from silo.vertical.checkpoints import Arrays
 
 _KEPT: Final = 2
+_MARK: Final = 8
+"""Digits of the fit's fingerprint in a file's name: what is kept of another fit is left alone."""
 
 
 class Kept:
@@ -25,6 +27,7 @@ class Kept:
     def __init__(self, folder: str | Path | None, name: str, fit: bytes) -> None:
         self._folder = None if folder is None else Path(folder)
         self._name, self._fit = name, fit
+        self._mark = fit.hex()[:_MARK]
 
     @property
     def newest(self) -> int:
@@ -49,7 +52,7 @@ class Kept:
         """Write the state after so many epochs, all of it or nothing. Raises `ParameterError`."""
         if self._folder is None:
             return
-        target = self._folder / f"{self._name}.split-{epochs}.npz"
+        target = self._folder / f"{self._name}.split-{self._mark}-{epochs}.npz"
         checkpoints.write(target, self._fit, arrays)
         with checkpoints.written(target):
             for other, path in self._files().items():
@@ -64,6 +67,6 @@ class Kept:
     def _files(self) -> dict[int, Path]:
         if self._folder is None or not self._folder.is_dir():
             return {}
-        form = re.compile(rf"{re.escape(self._name)}\.split-(\d{{1,6}})\.npz")
+        form = re.compile(rf"{re.escape(self._name)}\.split-{self._mark}-(\d{{1,6}})\.npz")
         found = ((form.fullmatch(path.name), path) for path in self._folder.iterdir())
         return {int(match[1]): path for match, path in found if match}

@@ -1,17 +1,19 @@
 """The leak meter beside a fit: what the member with the labels returns, measured against what was promised.
 
-Each epoch ends with a reading. The fit stops, and no gradient of another epoch leaves, when a guarantee is refuted: by
-a fault in Silo, or by modules that knew the labels beforehand. For that an attack must be above the ledger's bound
-among records of a like prior, and above what features and guarantee explain together: what features say of a label is
-no leak, and the guide's logits, the prior, know only part of it. The best estimate of all that features say is the real
-model on the rows that it learns from. As signals of d' = sqrt(2) quantile(AUC) add up by squares, so do these two. A
-model that has learned its rows by heart explains everything, and no reading accuses it.
+Each epoch has a reading. A guarantee counts as refuted, by a fault in Silo or by modules that knew the labels
+beforehand, when an attack is above the ledger's bound among records of a like prior, and above what features and
+guarantee explain together: what features say of a label is no leak, and the guide's logits, the prior, know only part
+of it. The best estimate of all that features say is the real model on the rows that it learns from. As signals of d' =
+sqrt(2) quantile(AUC) add up by squares, so do these two. A model that has learned its rows by heart explains
+everything, and no reading accuses it.
 
-The meter reads only what leaves anyway, and tells nobody.
+A verdict follows from true labels without noise. So it is for the member that has them alone: it is written down, and
+the fit goes on to its end whatever was read. Whoever stops on it (`Leak.require`) tells that to those who notice.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -40,7 +42,7 @@ _MOST: Final = 1 - 1e-12
 
 
 class LeakFound(SiloError):
-    """What was returned tells labels better than the guarantee allows; the fit stopped after that epoch."""
+    """What was returned tells labels better than the guarantee allows."""
 
     code = "SILO-231"
 
@@ -49,17 +51,26 @@ class LeakFound(SiloError):
         super().__init__(
             f"{who}: after epoch {reading.epoch} the {reading.worst.name} attack tells labels from the returned "
             f"gradients with an AUC of at least {reading.low:.3f} beyond what features tell, and the noise allows "
-            f"{bound:.3f}: the modules knew the labels, or Silo is at fault; nothing more was returned"
+            f"{bound:.3f}: the modules knew the labels, or Silo is at fault"
         )
 
 
 @dataclass(slots=True, eq=False)
 class Leak:
-    """What was read after each epoch, and what was allowed by then: 1 where nothing is promised."""
+    """What was read after each epoch, and what was allowed by then: 1 where nothing is promised.
+
+    `refuted` is the first reading that the guarantee does not bear.
+    """
 
     who: str
     readings: list[Reading] = field(default_factory=list)
     bounds: list[float] = field(default_factory=list)
+    refuted: LeakFound | None = None
+
+    def require(self) -> None:
+        """Raise `LeakFound` if a reading refuted the guarantee. Partners can notice who stops on that."""
+        if self.refuted is not None:
+            raise self.refuted
 
     def to_json(self) -> list[dict[str, Any]]:
         """One entry an epoch."""
@@ -79,7 +90,10 @@ class Leak:
 
 
 class LiveMeter:
-    """Follows one fit; `bound` says what is allowed after so many epochs. With a `path` each reading is drawn there."""
+    """Follows one fit; `bound` says what is allowed after so many epochs. With a `path` each reading is drawn there.
+
+    Raises nothing once it was made: an error would be an answer about labels.
+    """
 
     def __init__(
         self,
@@ -97,24 +111,28 @@ class LiveMeter:
         self._bound, self._path = bound, path
         self.leak = Leak(who)
 
-    def saw(self, places: Places, returned: Rows, logits: Rows, real: Rows) -> None:
-        """Take in what is returned for rows, the logits that it was worked out from, and the real model's."""
-        self._meter.saw(places, returned)
+    def saw(self, places: Places, returned: Rows, logits: Rows, real: Rows | None) -> None:
+        """Take in what is returned for rows, the logits that it was worked out from, and the real model's, if any."""
+        with contextlib.suppress(ParameterError):
+            self._meter.saw(places, returned)
         self._prior[places] = _log_odds(logits, self._kind)
-        self._told[places] = _log_odds(real, self._kind)
+        self._told[places] = np.nan if real is None else _log_odds(real, self._kind)
 
     def end(self, epoch: int) -> None:
-        """Read, after epoch `epoch` (from 0). Raises `LeakFound`."""
-        reading, bound = self._meter.end_epoch(self._prior), self._bound(epoch + 1)
+        """Read, after epoch `epoch` (from 0)."""
+        try:
+            reading, bound = self._meter.end_epoch(self._prior), self._bound(epoch + 1)
+        except ParameterError:
+            return
         self.leak.readings.append(reading)
         self.leak.bounds.append(bound)
         if self._path is not None:
-            self.leak.write_html(self._path)
-        # That the real model diverged is told to nobody, not even by an error of the meter.
-        if reading.low <= bound or not np.isfinite(self._told).all():
+            with contextlib.suppress(ParameterError):
+                self.leak.write_html(self._path)
+        if reading.low <= bound or not np.isfinite(self._told).all() or self.leak.refuted is not None:
             return
         if self._least(reading) > explained(auc(self._told, self._labels), bound):
-            raise LeakFound(self.leak.who, reading, bound)
+            self.leak.refuted = LeakFound(self.leak.who, reading, bound)
 
     def _least(self, reading: Reading) -> float:
         """The lower end of the best attack's accumulated figure, features included."""

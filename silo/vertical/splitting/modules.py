@@ -39,7 +39,8 @@ def width_of(module: nn.Module, x: Rows, name: str, who: str) -> int:
     tried = copy.deepcopy(module).eval()
     try:
         with torch.no_grad():
-            output = tried(tensor_of(x[:_LOOKED_AT], tried))
+            # A copy, as a module may work in place.
+            output = tried(tensor_of(x[:_LOOKED_AT].copy(), tried))
     except (RuntimeError, ValueError, TypeError, IndexError) as problem:
         said = " ".join(str(problem).split())[:200]
         raise ParameterError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 from sklearn.base import ClassifierMixin
 
 from silo.crypto.rng import SystemRng
-from silo.errors import ParameterError
+from silo.errors import ParameterError, SiloError
 from silo.extras import need
 from silo.protocols.split.wire import Rows
 from silo.vertical import share
@@ -19,9 +20,11 @@ from silo.vertical.splitting.parameters import SplitParameters
 
 if TYPE_CHECKING:
     from silo.session import Session
+    from silo.vertical.splitting.metering import Leak
     from silo.vertical.splitting.residuals import Floats
 
 _ORDER_BYTES: Final = 32
+_log = logging.getLogger("silo.vertical")
 
 
 class SplitNetwork(ClassifierMixin, SplitParameters):  # type: ignore[misc]
@@ -39,9 +42,9 @@ class SplitNetwork(ClassifierMixin, SplitParameters):  # type: ignore[misc]
     With `finish` the top learns on by itself for so many epochs, from activations that are shown once more: that costs
     labels nothing. `checkpoint` names a folder from which a fit that was cut off goes on.
 
-    Beside the fit, who has labels runs the leak meter (`meter`): `leak_` has a reading for each epoch, and a fit whose
-    leak is above its guarantee stops (`LeakFound`); a path instead of True draws it there after each epoch. Who has a
-    bottom watches the gradients that come back (`watch`), and stops when they train it for something else (`Hijacked`);
+    Beside the fit, who has labels runs the leak meter (`meter`): `leak_` has a reading for each epoch, and `require` of
+    it raises where the guarantee is refuted; a path instead of True draws it there after each epoch. Who has a bottom
+    watches the gradients that come back (`watch`), and stops when they train it for something else (`Hijacked`);
     instead of True it may be the part of rows in the rarest class, as the members agreed.
 
     Without a session it is one network, top(middle(bottom(X))), on one table; nothing is protected, or finished.
@@ -85,8 +88,17 @@ class SplitNetwork(ClassifierMixin, SplitParameters):  # type: ignore[misc]
                 top_alone(self.parts_["real"], x, labels, came, self._schedule(len(came)), self.finish)
         found.kept.done()
         self.n_iter_ = self._terms().epochs
-        self._require_sound()
+        self._tell(found.leak)
         return self
+
+    def _tell(self, leak: Leak | None) -> None:
+        """Say what went wrong to this member only: an error would end its script, which partners notice."""
+        try:
+            self._require_sound()
+            if leak is not None:
+                leak.require()
+        except SiloError as problem:
+            _log.warning("[%s] %s", problem.code, problem)
 
     def _gather(self, session: Session, x: Rows | None) -> Rows | None:
         from silo.vertical.splitting import scoring
@@ -182,10 +194,14 @@ class SplitNetwork(ClassifierMixin, SplitParameters):  # type: ignore[misc]
         return None if came is None else scoring.logits(self.parts_["real"], x, came, terms.batch)
 
     def _require_sound(self) -> None:
-        """Refuse a network that diverged, which nobody else was told. Raises `ParameterError`."""
+        """Refuse a network that diverged. Raises `ParameterError`."""
         for part in self.parts_.values():
             for name, array in part.arrays().items():
-                if array.dtype.kind == "f" and not np.isfinite(array).all():
+                if (
+                    not name.startswith("optimizer|")
+                    and array.dtype.kind == "f"
+                    and not np.isfinite(array).all()
+                ):
                     raise ParameterError(
                         f"{self._who}: the network diverged, {name} is not finite: take a smaller lr"
                     )

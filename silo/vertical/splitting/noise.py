@@ -24,8 +24,8 @@ GRADIENTS: Final = "gradients"
 ACTIVATIONS: Final = "activations"
 DIRECTIONS: Final = (GRADIENTS, ACTIVATIONS)
 PURPOSE: Final = "split learning"
-_LEAST_SIGMA: Final = 0.05
-_MOST_SIGMA: Final = 10_000.0
+LEAST_SIGMA: Final = 0.05
+MOST_SIGMA: Final = 10_000.0
 _LARGEST_CLIP: Final = 1e6
 
 
@@ -49,9 +49,9 @@ class Noise:
             self.delta is None
         ):
             raise ParameterError("Noise takes a noise_multiplier, or a target epsilon with its delta")
-        if self.noise_multiplier is not None and not _LEAST_SIGMA <= self.noise_multiplier <= _MOST_SIGMA:
+        if self.noise_multiplier is not None and not LEAST_SIGMA <= self.noise_multiplier <= MOST_SIGMA:
             raise ParameterError(
-                f"noise_multiplier is from {_LEAST_SIGMA:g} to {_MOST_SIGMA:g}, not {self.noise_multiplier}"
+                f"noise_multiplier is from {LEAST_SIGMA:g} to {MOST_SIGMA:g}, not {self.noise_multiplier}"
             )
         if self.epsilon is not None and self.delta is not None:
             Budget(self.epsilon, self.delta)
@@ -184,10 +184,10 @@ def _least(direction: str, epochs: int, budget: Budget) -> float:
     def enough(sigma: float) -> bool:
         return budget.admits(cost(events.dumps(_epoch(direction, sigma)), epochs, budget.order))
 
-    low, high = _LEAST_SIGMA, _MOST_SIGMA
+    low, high = LEAST_SIGMA, MOST_SIGMA
     if not enough(high):
         raise ParameterError(
-            f"no noise up to {_MOST_SIGMA:g} keeps epsilon {budget.epsilon:g} over {epochs} epochs: take fewer"
+            f"no noise up to {MOST_SIGMA:g} keeps epsilon {budget.epsilon:g} over {epochs} epochs: take fewer"
         )
     while high / low > 1.0002:
         middle = math.sqrt(low * high)

@@ -22,8 +22,10 @@ class Part:
     """Copies of modules under one optimiser; gradients are summed over rows until `step`."""
 
     def __init__(self, modules: Mapping[str, nn.Module | None], make: Maker) -> None:
-        self.modules = {name: copy.deepcopy(one) for name, one in modules.items() if one is not None}
-        trained = [p for one in self.modules.values() for p in one.parameters() if p.requires_grad]
+        # In one go, so that weights that modules share stay shared.
+        self.modules = copy.deepcopy({name: one for name, one in modules.items() if one is not None})
+        every = {id(p): p for one in self.modules.values() for p in one.parameters() if p.requires_grad}
+        trained = list(every.values())
         self.trained = trained
         self.optimizer = make(trained) if trained else None
 

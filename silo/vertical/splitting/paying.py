@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from silo.errors import NotAllowed, UsageError
 from silo.privacy.errors import NotCovered
-from silo.privacy.events import Event
+from silo.privacy.events import Composed, Event
 from silo.privacy.policy import Policy
 from silo.privacy.token import NoiseToken
 from silo.vertical.splitting.noise import PURPOSE
+
+LABEL: Final = "label"
+"""The unit of a budget that counts labels alone."""
 
 if TYPE_CHECKING:
     from silo.session import Session
@@ -24,11 +27,11 @@ class Payer:
         self.charges: list[str] = []
         """The reservations so far."""
 
-    def require(self, event: Event, count: int) -> None:
+    def require(self, *events: Event) -> None:
         """Refuse, on the ledger too, what does not fit its budget as a whole. Raises `PrivacyBudgetExceeded`."""
-        if count > 0:
+        if events:
             self._policy.account.require(
-                event, count, purpose=PURPOSE, details=self._details, plan=self._plan
+                Composed(events), 1, purpose=PURPOSE, details=self._details, plan=self._plan
             )
 
     def pay(self, event: Event, what: str) -> NoiseToken:
@@ -68,3 +71,21 @@ def require_noise(session: Session, direction: str, noised: bool) -> None:
         )
     if session.policy is not None:
         session.policy.release(f"{direction} of split learning")
+
+
+def require_columns(session: Session) -> None:
+    """Refuse an own bottom beside noised gradients where a policy counts whole records. Raises `NotCovered`.
+
+    A gradient under noise keeps its direction, and the own columns choose that. A budget per label says that only
+    labels are meant.
+    """
+    policy = session.policy
+    if policy is None or policy.terms.unit == LABEL:
+        return
+    if policy.terms.without_noise == "refuse":
+        raise NotCovered(
+            f"noise on gradients covers the labels of {session.me} and not its columns, and its privacy policy counts "
+            f"per {policy.terms.unit}: leave its bottom out, or agree on a budget per {LABEL}, or on "
+            'without_noise = "record"'
+        )
+    policy.release("the label party's columns in the direction of gradients")

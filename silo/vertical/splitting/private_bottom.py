@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
+import numpy as np
 import torch
 
 from silo.crypto.rng import Rng
 from silo.errors import ParameterError
 from silo.privacy.token import NoiseToken
 from silo.protocols.split.schedule import Places
-from silo.protocols.split.wire import Rows, require_finite
+from silo.protocols.split.wire import Rows
+from silo.training.private import checks
 from silo.training.private.plan import DPSGD
 from silo.training.private.rows import Rows as Data
 from silo.training.private.trainer import Trainer
@@ -20,6 +23,8 @@ from silo.vertical.splitting.modules import outputs
 from silo.vertical.splitting.noise import NoisePlan
 from silo.vertical.splitting.part import Maker, Part, rows_of, tensor_of
 from silo.vertical.splitting.watching import Guard
+
+_SCALES: Final = (1.0, 1e3, 1e9)
 
 
 class PrivateBottom:
@@ -48,7 +53,7 @@ class PrivateBottom:
         self.part, self._module, self._x = part, part.modules["bottom"], x
         self._plan, self._pay, self._keep, self._rng = plan, pay, keep, rng
         self._who, self._width, self._most = who, width, most
-        self._paid, self._epoch, self._first = False, 0, 0
+        self._paid, self._epoch = False, 0
         self._waiting: deque[tuple[Places, torch.Tensor]] = deque()
         self.guard = Guard()
         private = DPSGD(
@@ -65,9 +70,21 @@ class PrivateBottom:
         """Refuse, on made-up rows, a module whose rows are not each their own. Raises `ParameterError`."""
         blank = torch.zeros((1, self._width))
         self._trainer.rehearse(Data((tensor_of(self._x[:1], self._module), blank)))
+        # Rows far out as well: a largest value so far, for example, moves with those only.
+        steps = np.linspace(-1.0, 1.0, 8 * self._x.shape[1], dtype=np.float32).reshape(8, -1)
+        before = checks.everything_of(self._module)
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            for scale in _SCALES:
+                outputs(self._module, tensor_of(steps * np.float32(scale), self._module))
+        checks.check_constants(self._module, before)
+
+    def _require_constants(self) -> None:
+        """Refuse a buffer that rows changed: it would carry them into others' activations. Raises `ParameterError`."""
+        if self._trainer._buffers:
+            checks.check_constants(self._module, self._trainer._constants, self._trainer._buffers)
 
     def begin(self, epoch: int) -> None:
-        self._epoch, self._paid, self._first = epoch, False, 0
+        self._epoch, self._paid = epoch, False
         self._waiting.clear()
         self.guard.begin()
         self.part.train()
@@ -76,11 +93,10 @@ class PrivateBottom:
         state = torch.get_rng_state()
         with torch.no_grad():
             made = rows_of(outputs(self._module, tensor_of(self._x[places], self._module)))
-        require_finite(made, f"{self._who}: the bottom module gave", self._first)
+        self._require_constants()
         if not self._paid:
             self._pay(self._epoch).use(self._plan.event)
             self._paid = True
-        self._first += len(places)
         self._waiting.append((places, state))
         return noised(made, self._plan, self._most, rng=self._rng)
 
@@ -91,12 +107,12 @@ class PrivateBottom:
         with torch.random.fork_rng(devices=[]):
             torch.set_rng_state(state)
             self._trainer._gradients(tensor_of(self._x[places], self._module), torch.from_numpy(gradient))
+        self._require_constants()
 
     def step(self, rows: int) -> None:
         if not self._paid:
             raise ParameterError("an epoch's noise is paid for before its first batch")
         self.guard.require()
-        self._first = 0
         self._trainer.optimizer._move(float(rows))
 
     def end(self, epoch: int) -> None:

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import nn
 
 from silo.crypto.gaussian import gaussian, grid, round_to
 from silo.crypto.rng import Rng
@@ -127,6 +129,16 @@ class ToldResiduals:
         self._told = told
         targets = self._how.targets(told, self._classes)
         self._targets = targets[:, 1:] if self._logits == 1 else targets
+
+
+def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The sum of the rows' losses: logistic with one logit, cross-entropy with several."""
+    labels = labels.to(logits.device)
+    if logits.shape[1] == 1:
+        return nn.functional.binary_cross_entropy_with_logits(
+            logits[:, 0], labels.to(logits.dtype), reduction="sum"
+        )
+    return nn.functional.cross_entropy(logits, labels, reduction="sum")
 
 
 def one_hot(labels: Labels, logits: int) -> Floats:

@@ -10,17 +10,18 @@ import torch
 from silo.errors import ParameterError
 from silo.protocols.split import predicting
 from silo.protocols.split.line import Line
-from silo.protocols.split.wire import Rows, require_finite
+from silo.protocols.split.wire import Rows
 from silo.protocols.vertical.context import SPLIT
 from silo.vertical.meeting import meet
+from silo.vertical.splitting import building
 from silo.vertical.splitting.bottoms import largest, noised, scored
 from silo.vertical.splitting.modules import outputs
 from silo.vertical.splitting.noise import ACTIVATIONS
 from silo.vertical.splitting.part import Part, tensor_of
+from silo.vertical.splitting.passing import logits_of
 from silo.vertical.splitting.paying import Payer, policy_for, require_noise
 from silo.vertical.splitting.residuals import Floats
 from silo.vertical.splitting.setting import BACK, CUT, Setting
-from silo.vertical.splitting.tops import logits_of
 
 
 def gather(
@@ -29,11 +30,15 @@ def gather(
     """What the top gets of the others' modules, (rows, width); None at members without it. Raises as the protocol."""
     session, terms = setting.session, setting.terms
     setting.require()
+    partner, shows = "middle" in parts, "bottom" in parts
+    payer = _payer(setting) if shows else None
+    if payer is not None and setting.activations is not None:
+        # A module whose rows are not each their own is refused, as in a fit.
+        plan = setting.activations.plan(ACTIVATIONS, setting.terms.epochs)
+        tried = Part({"bottom": parts["bottom"].modules["bottom"]}, setting.make)
+        building.bottom_of(setting, tried, width, (plan, payer), lambda _: None, 1).close()
     for part in parts.values():
         part.train(False)
-    partner = "middle" in parts
-    shows = "bottom" in parts
-    payer = _payer(setting) if shows else None
     meeting = meet(
         session,
         SPLIT,
@@ -98,7 +103,7 @@ def _payer(setting: Setting) -> Payer | None:
     policy = policy_for(setting.session, ACTIVATIONS)
     plan = setting.activations.plan(ACTIVATIONS, setting.terms.epochs, policy.account)
     payer = Payer(policy, ACTIVATIONS, plan.details(rng=setting.session.rng), setting.plan_id)
-    payer.require(plan.scoring, 1)
+    payer.require(plan.scoring)
     return payer
 
 
@@ -111,8 +116,6 @@ def _shown(setting: Setting, part: Part, payer: Payer | None, hosts: int) -> Cal
         return lambda rows: scored(module, x[rows])
     plan = setting.activations.plan(ACTIVATIONS, setting.terms.epochs)
     made = scored(module, x)
-    # Noise hides no infinity: without this, the rows before it would leave as they are.
-    require_finite(made, f"{setting.who}: the bottom module gave")
     payer.pay(plan.scoring, "a scoring").use(plan.scoring)
     made = noised(made, plan, largest(hosts), rng=setting.session.rng)
     return lambda rows: made[rows]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from silo.errors import NotAllowed
-from silo.privacy import events
+from silo.privacy.events import Event
 from silo.protocols.split.terms import FRAME, Terms
 from silo.protocols.split.wire import Rows
 from silo.protocols.vertical.context import SPLIT
@@ -18,7 +18,7 @@ from silo.vertical.splitting.kept import Kept
 from silo.vertical.splitting.marvell import Marvell
 from silo.vertical.splitting.noise import ACTIVATIONS, GRADIENTS, Noise, NoisePlan
 from silo.vertical.splitting.part import Maker, Part
-from silo.vertical.splitting.paying import Payer, policy_for, require_noise
+from silo.vertical.splitting.paying import Payer, policy_for, require_columns, require_noise
 from silo.vertical.splitting.randomized import RandomizedLabels
 from silo.vertical.splitting.residuals import Labels
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from silo.session import Session
 
+Hidden = tuple[NoisePlan | RandomizedLabels, Payer]
+Shown = tuple[NoisePlan, Payer]
 CUT: Final = "width of the cut"
 BACK: Final = "width of what comes back"
 SIGMA: Final = "noise on residuals"
@@ -89,6 +91,9 @@ class Setting:
         allowed = require(self.session, SPLIT, rows=self.rows, labelled=self.labels is not None)
         if self.terms.epochs > allowed.passes:
             raise NotAllowed("the epochs of a split network", allowed.passes, self.terms.epochs)
+        if self.finish and allowed.scorings is not None:
+            # To finish takes a scoring, after everything was paid for.
+            self.session.journal.require_scoring(self.session.charter.digest, allowed.scorings)
 
     def kept(self, *parts: Part) -> Kept:
         """The files of this fit; the weights with which a process happens to begin are no mark of it."""
@@ -99,33 +104,49 @@ class Setting:
         tables: list[Any] = [table for table in (self.x, self.labels) if table is not None]
         return Kept(self.checkpoint, self.who, fingerprint(said, *tables))
 
-    def activation_noise(self, before: int) -> tuple[NoisePlan, Payer] | None:
-        """Noise on activations, and who pays for it, once all epochs fit the budget. Raises as `Payer`."""
+    def activation_noise(self) -> Shown | None:
+        """Noise on activations, and who pays for it. Raises `NotAllowed`, `NotCovered`, `UsageError`."""
         require_noise(self.session, ACTIVATIONS, self.activations is not None)
         if self.activations is None:
             return None
         policy = policy_for(self.session, ACTIVATIONS)
         plan = self.activations.plan(ACTIVATIONS, self.terms.epochs, policy.account)
-        payer = Payer(policy, ACTIVATIONS, plan.details(rng=self.session.rng), self.plan_id)
-        left, last = self.terms.epochs - before, (plan.scoring,) if self.finish else ()
-        payer.require(events.Composed((*([plan.event] * left), *last)), 1 if left or last else 0)
-        return plan, payer
+        return plan, Payer(policy, ACTIVATIONS, plan.details(rng=self.session.rng), self.plan_id)
 
-    def label_noise(self, before: int) -> tuple[NoisePlan | RandomizedLabels, Payer] | None:
+    def label_noise(self) -> Hidden | None:
         """The same for labels."""
         require_noise(self.session, GRADIENTS, self.guided)
         if self.gradients is None or isinstance(self.gradients, Marvell):
             return None
+        if self.bottom is not None and not self.u_shaped:
+            require_columns(self.session)
         policy = policy_for(self.session, GRADIENTS)
-        rng = self.session.rng
-        if isinstance(self.gradients, RandomizedLabels):
-            payer = Payer(policy, GRADIENTS, self.gradients.details(rng=rng), self.plan_id)
-            payer.require(self.gradients.event(self.classes), 0 if before else 1)
-            return self.gradients, payer
-        plan = self.gradients.plan(GRADIENTS, self.terms.epochs, policy.account)
-        payer = Payer(policy, GRADIENTS, plan.details(rng=rng), self.plan_id)
-        payer.require(plan.event, self.terms.epochs - before)
-        return plan, payer
+        how: NoisePlan | RandomizedLabels = (
+            self.gradients
+            if isinstance(self.gradients, RandomizedLabels)
+            else (self.gradients.plan(GRADIENTS, self.terms.epochs, policy.account))
+        )
+        return how, Payer(policy, GRADIENTS, how.details(rng=self.session.rng), self.plan_id)
+
+    def afford(self, done: int, hidden: Hidden | None, shown: Shown | None, *, told: bool) -> None:
+        """Refuse what does not fit the budget as a whole, after so many epochs. Raises `PrivacyBudgetExceeded`.
+
+        `told`: labels were told at random before.
+        """
+        left = self.terms.epochs - done
+        all_of_it: list[Event] = []
+        payer = None
+        if hidden is not None:
+            how, payer = hidden
+            if isinstance(how, NoisePlan):
+                all_of_it += [how.event] * left
+            elif not told:
+                all_of_it.append(how.event(self.classes))
+        if shown is not None:
+            plan, payer = shown
+            all_of_it += [plan.event] * left + [plan.scoring] * bool(self.finish)
+        if payer is not None:
+            payer.require(*all_of_it)
 
     def coming(self, row_bytes: int, epochs: int, peers: int, rows: int | None = None) -> int:
         """About how many bytes will leave; `rows` are those of the others, where this member has none."""

@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from torch import nn
 
 from silo.errors import UsageError
 from silo.protocols.split.schedule import Places, Schedule
@@ -21,20 +20,13 @@ from silo.protocols.split.wire import Rows, require_finite
 from silo.vertical.splitting.metering import Leak, LiveMeter
 from silo.vertical.splitting.modules import outputs
 from silo.vertical.splitting.part import Arrays, Part, backward, rows_of, tensor_of
-from silo.vertical.splitting.residuals import Labels, Residuals
+from silo.vertical.splitting.passing import Pass
+from silo.vertical.splitting.quiet import Quiet
+from silo.vertical.splitting.residuals import Labels, Residuals, loss_of
 
 Keep = Callable[[int], None]
 Disguise = Callable[[Rows, Labels], Rows]
 """Gradients and the labels of their rows to what is returned in their place."""
-
-
-def logits_of(part: Part, x: Rows | None, activations: torch.Tensor) -> torch.Tensor:
-    """(rows, logits) of one party's modules: own columns first, where there is a bottom for them."""
-    bottom, top = part.modules.get("bottom"), part.modules["top"]
-    if bottom is not None and x is not None:
-        own = outputs(bottom, tensor_of(x, bottom))
-        activations = torch.cat([own, activations.to(own)], dim=1)
-    return outputs(top, activations)
 
 
 class Top:
@@ -56,9 +48,12 @@ class Top:
         if (guide is None) != (residuals is None) or (guide is not None and _shared(real, guide)):
             raise UsageError("protected labels need a guide that shares no parameter with the real modules")
         self.real, self.guide, self.residuals, self.meter = real, guide, residuals, meter
-        self._disguise = disguise
-        self._x, self._who, self._keep = x, who, keep
+        self._x, self._who, self._keep, self._disguise = x, who, keep, disguise
         self._labels, self._first = torch.from_numpy(labels), 0
+        self._shown = guide or real
+        self._quiet = None if guide is None else Quiet(real, x, self._labels)
+        self._ahead: Pass | None = None
+        self._left: tuple[Pass, Places, Rows, Rows, Rows] | None = None
 
     @property
     def leak(self) -> Leak | None:
@@ -66,40 +61,52 @@ class Top:
         return None if self.meter is None else self.meter.leak
 
     def begin(self, epoch: int) -> None:
-        self._first = 0
+        self._first, self._ahead, self._left = 0, None, None
         for part in (self.real, self.guide):
             if part is not None:
                 part.train()
         if self.residuals is not None:
             self.residuals.begin(epoch)
 
+    def ahead(self, places: Places) -> None:
+        self._ahead = Pass(self._shown, None if self._x is None else self._x[places])
+
     def exchange(self, places: Places, activations: Rows) -> Rows:
-        guide = self.guide or self.real
-        own = None if self._x is None else self._x[places]
-        shown = tensor_of(activations, guide.modules["top"]).requires_grad_()
-        logits = told = logits_of(guide, own, shown)
-        require_finite(rows_of(logits), f"{self._who}: the top module gave", self._first)
+        self.settle()
+        if self._ahead is None:
+            self.ahead(places)
+        one, self._ahead = self._ahead or Pass(self._shown, None), None
+        shown = tensor_of(activations, self._shown.modules["top"]).requires_grad_()
+        made = one.logits(shown)
+        logits = rows_of(made)
+        require_finite(logits, f"{self._who}: the top module gave", self._first)
         if self.residuals is None:
-            backward(loss_of(logits, self._labels[places]))
+            backward(loss_of(made, self._labels[places]))
         else:
-            exact = logits.detach().to("cpu", torch.float64).numpy()
-            hidden = self.residuals.of(exact, places)
-            backward(logits, torch.from_numpy(hidden).to(logits))
-            told = logits_of(self.real, own, tensor_of(activations, self.real.modules["top"]))
-            backward(loss_of(told, self._labels[places]))
+            exact = made.detach().to("cpu", torch.float64).numpy()
+            backward(made, torch.from_numpy(self.residuals.of(exact, places)).to(made))
         self._first += len(places)
         returned = np.zeros_like(activations) if shown.grad is None else rows_of(shown.grad)
         if self._disguise is not None:
             returned = self._disguise(returned, self._labels[places].numpy())
-        if self.meter is not None:
-            self.meter.saw(places, returned, rows_of(logits), rows_of(told))
+        self._left = one, places, activations, logits, returned
         return returned
 
+    def settle(self) -> None:
+        if self._left is None:
+            return
+        (one, places, activations, logits, returned), self._left = self._left, None
+        one.settle()
+        told = logits if self._quiet is None else self._quiet.learn(places, activations)
+        if self.meter is not None:
+            self.meter.saw(places, returned, logits, told)
+
     def step(self, rows: int) -> None:
+        self.settle()
         self._first = 0
-        for part in (self.real, self.guide):
-            if part is not None:
-                part.step(rows)
+        self._shown.step(rows)
+        if self._quiet is not None:
+            self._quiet.step(rows)
 
     def end(self, epoch: int) -> None:
         if self.meter is not None:
@@ -117,6 +124,11 @@ class Top:
             found |= {f"meter|{key}": value for key, value in self.meter.arrays().items()}
         return found
 
+    def load_told(self, arrays: Arrays) -> None:
+        """Take back the labels that were told at random, and nothing else."""
+        if self.residuals is not None:
+            self.residuals.load(_under("labels", arrays))
+
     def load(self, arrays: Arrays) -> None:
         """Take `arrays` back. Raises `ParameterError`."""
         self.real.load(_under("real", arrays))
@@ -131,25 +143,14 @@ class Top:
 def top_alone(
     real: Part, x: Rows | None, labels: Labels, came: Rows, schedule: Schedule, epochs: int
 ) -> None:
-    """Train the real modules on activations that no longer move; nothing leaves."""
-    top, kinds = real.modules["top"], torch.from_numpy(labels)
+    """Train the real modules on activations that no longer move; nothing leaves, no error either."""
+    quiet = Quiet(real, x, torch.from_numpy(labels))
     real.train()
     for epoch in range(epochs):
         for batch in schedule.batches(epoch):
             places = np.concatenate(batch)
-            own = None if x is None else x[places]
-            backward(loss_of(logits_of(real, own, tensor_of(came[places], top)), kinds[places]))
-            real.step(len(places))
-
-
-def loss_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """The sum of the rows' losses: logistic with one logit, cross-entropy with several."""
-    labels = labels.to(logits.device)
-    if logits.shape[1] == 1:
-        return nn.functional.binary_cross_entropy_with_logits(
-            logits[:, 0], labels.to(logits.dtype), reduction="sum"
-        )
-    return nn.functional.cross_entropy(logits, labels, reduction="sum")
+            quiet.learn(places, came[places])
+            quiet.step(len(places))
 
 
 class Middle:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import torch
 
+from silo.audit.labels import networks
 from silo.audit.labels.rehearsal import rehearse
 from silo.audit.labels.watch import Watch
 from silo.protocols.split.wire import Rows
@@ -41,8 +43,12 @@ class Guard:
         self._parts.clear()
 
 
-def guard(setting: Setting, sigma: float, party: str, ratio: float | None = None) -> Guard:
-    """Rehearse the honest job with the declared noise on residuals; `ratio` is that of the rarest class, if known."""
+def guard(setting: Setting, sigma: float, party: str) -> Guard:
+    """Rehearse the honest job with the declared noise on residuals. Raises `ParameterError` where that diverges.
+
+    Where activations have noise the rehearsal is on made-up rows: when a watch stops is seen by all, and no noise
+    covers it.
+    """
     x, bottom = setting.x, setting.bottom
     if setting.watch is False or x is None or bottom is None:
         return Guard()
@@ -51,8 +57,12 @@ def guard(setting: Setting, sigma: float, party: str, ratio: float | None = None
     rows = min(len(x), setting.terms.batch)
     if rows < 2:
         return Guard()
-    sample = x[np.linspace(0, len(x) - 1, min(len(x), _SAMPLE)).astype(np.int64)]
-    known = ratio if ratio is not None else None if setting.watch is True else float(setting.watch)
+    if setting.activations is not None:
+        source = networks.generator(setting.session.rng)
+        sample = torch.empty((_SAMPLE, x.shape[1])).normal_(generator=source).numpy()
+    else:
+        sample = x[np.linspace(0, len(x) - 1, min(len(x), _SAMPLE)).astype(np.int64)]
+    known = None if setting.watch is True else float(setting.watch)
     found = rehearse(
         bottom,
         sample,

@@ -72,6 +72,10 @@ class LinearTop:
     def begin(self, epoch: int) -> None:
         self.told.append(("begin", epoch))
 
+    def ahead(self, places: Places) -> None: ...
+
+    def settle(self) -> None: ...
+
     def exchange(self, places: Places, activations: Rows) -> Rows:
         self.told.append(("exchange", places))
         self.seen.append(activations.copy())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from silo.protocols.split import words  # noqa: E402
 from silo.protocols.split.shown import Shower  # noqa: E402
 from silo.training.private import optimizer  # noqa: E402
 from silo.vertical import Noise  # noqa: E402
-from silo.vertical.splitting import bottoms, scoring  # noqa: E402
+from silo.vertical.splitting import bottoms  # noqa: E402
 from silo.vertical.splitting.bottoms import Bottom, noised  # noqa: E402
 from silo.vertical.splitting.part import Part  # noqa: E402
 from silo.vertical.splitting.private_bottom import PrivateBottom  # noqa: E402
@@ -227,25 +226,12 @@ def test_what_it_costs_is_said_for_replaced_rows() -> None:
     assert "two rows" in plan.describe()
 
 
-def test_an_infinity_in_a_scoring_is_named_before_a_row_leaves_or_is_paid(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """Noise hides no infinity; the rows before it must not leave without noise either."""
-    paid: list[str] = []
-    module = nn.Linear(2, 2)
-    x = np.ones((40, 2), np.float32)
-    x[-1] = np.finfo(np.float32).max
-
-    class Paying:
-        def pay(self, event: Any, what: str) -> Any:
-            paid.append(what)
-            raise AssertionError("it was paid")
-
-    setting = SimpleNamespace(
-        x=x, who="telecom", activations=Noise(4.0), terms=SimpleNamespace(epochs=3), session=None
-    )
-    with torch.no_grad():
-        module.weight.fill_(2.0)
-    with pytest.raises(ParameterError, match="telecom: the bottom module gave inf in row 39"):
-        scoring._shown(setting, Part({"bottom": module}, plain), Paying(), 1)  # type: ignore[arg-type]
-    assert not paid
+def test_a_row_that_is_not_finite_counts_as_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would show itself through any noise; so would an error that names it."""
+    plan = Noise(4.0).plan("activations", 3)
+    monkeypatch.setattr(bottoms, "gaussian", lambda count, std, *, rng: np.zeros(count))
+    made = np.ones((4, 2), np.float32)
+    made[1, 0], made[2, 1] = np.inf, np.nan
+    found = noised(made, plan, None, rng=SystemRng())
+    assert found[[1, 2]].tolist() == [[0.0, 0.0]] * 2
+    assert np.linalg.norm(found[[0, 3]], axis=1) == pytest.approx(1.0)

@@ -149,7 +149,7 @@ def test_the_last_two_epochs_are_kept_and_belong_to_their_fit(tmp_path: Path) ->
     kept = Kept(tmp_path, "bank", FIT)
     for epoch in (1, 2, 3):
         kept.keep(epoch, {"w": np.full(3, float(epoch))})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bank.split-2.npz", "bank.split-3.npz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bank.split-00000000-2.npz", "bank.split-00000000-3.npz"]
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in tmp_path.iterdir())
     assert kept.newest == 3
     assert kept.at(2)["w"].tolist() == [2.0] * 3
@@ -164,14 +164,14 @@ def test_the_last_two_epochs_are_kept_and_belong_to_their_fit(tmp_path: Path) ->
 
 @pytest.mark.parametrize("raw", [b"", b"PK\x03\x04 and no more", b"\x80\x04K\x01."])
 def test_a_file_that_is_no_checkpoint_is_named(tmp_path: Path, raw: bytes) -> None:
-    (tmp_path / "bank.split-1.npz").write_bytes(raw)
+    (tmp_path / "bank.split-00000000-1.npz").write_bytes(raw)
     with pytest.raises(ParameterError, match="cannot be read"):
         Kept(tmp_path, "bank", FIT).newest  # noqa: B018
 
 
 def test_a_pickle_is_not_read(tmp_path: Path) -> None:
     np.savez(
-        tmp_path / "bank.split-1.npz",
+        tmp_path / "bank.split-00000000-1.npz",
         **{"silo|fit": np.zeros(32, np.uint8), "w": np.array([{}], dtype=object)},
     )
     with pytest.raises(ParameterError, match="cannot be read"):
