@@ -56,9 +56,20 @@ def summary(results: dict[str, Any]) -> str:
             "",
             "labels are behind noise; activations are not, by this charter (docs/split.md)",
             split_report.seen(results["parties"]),
-            f"report: {results['report']}",
+            _leak(privacy),
+            f"report: {results['report']}; the leak by epochs: {privacy['leak_page']}",
             f"check the ledger yourself: silo ledger verify {spent['ledger']}",
         ]
+    )
+
+
+def _leak(privacy: dict[str, Any]) -> str:
+    """What the meter read beside the fit."""
+    last = privacy["leak"][-1]
+    low = max(one["interval"][0] for one in last["attacks"])
+    return (
+        f"the leak meter, after {last['epoch']} epochs: the best attack tells labels with an AUC of {last['leak']:.3f} "
+        f"beyond what features tell (at least {low:.3f}; allowed {last['bound']:.3f})"
     )
 
 

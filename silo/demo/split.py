@@ -58,7 +58,7 @@ def run(
         rounds=1,
         rows=rows,
         terms={"two_party": TWO_PARTY_WORDS} if len(names) == 2 else {},
-        privacy=[Privacy(label, DATASET, EPSILON, DELTA)],
+        privacy=[Privacy(label, DATASET, EPSILON, DELTA, unit="label")],
         vertical=Vertical((NAME,), label, rows=rows, passes=epochs, fits=1, noised=("gradients",)),
     )
     tell(f"{people.title}: {', '.join(names)} and a relay, each a process of its own")
@@ -104,6 +104,8 @@ def run(
             "sigma": plan.noise_multiplier,
             "mu": plan.mu,
             "auc_bound": plan.auc_bound,
+            "leak": own[label]["models"][NAME]["leak"],
+            "leak_page": str(folder / f"{label}-leak.html"),
             "spent": {label: _spent(federation, label)},
         },
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

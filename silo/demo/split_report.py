@@ -103,6 +103,7 @@ def _privacy(results: Mapping[str, Any]) -> Html:
         ("the same as the budget's filter counts it", f"{spent['filter_epsilon']:.3f}"),
         ("budget", f"{spent['budget']:g}"),
         ("AUC of any attack on a label, at most", f"{privacy['auc_bound']:.3f}"),
+        ("AUC of the best attack of the leak meter", f"{privacy['leak'][-1]['leak']:.3f}"),
     ]
     return section(
         "privacy",

@@ -21,7 +21,8 @@ from silo.vertical import SplitNetwork
 def run(session: silo.Session, table: str, out: str, kind: str, place: str, label: str = "") -> Any:
     """Fit on four fifths of the rows, which all have in one order, and score the rest; `label` names the label column.
 
-    The part goes to OUT-split.json, and at the label party the test rows' scores to OUT.npz.
+    The part goes to OUT-split.json, and at the label party the test rows' scores to OUT.npz, and what the leak meter
+    reads to OUT-leak.html.
     """
     torch.set_num_threads(1)
     rows = csv_table.read(table)
@@ -33,7 +34,7 @@ def run(session: silo.Session, table: str, out: str, kind: str, place: str, labe
     network = split_models.NETWORKS[kind]
     own: dict[str, Any] = {}
     if y is not None:
-        own = {"top": network.top(), "gradients": split_models.NOISE}
+        own = {"top": network.top(), "gradients": split_models.NOISE, "meter": f"{out}-leak.html"}
     model = SplitNetwork(
         session,
         bottom=network.bottom(int(place), x.shape[1], len(session.members)),
@@ -54,6 +55,8 @@ def run(session: silo.Session, table: str, out: str, kind: str, place: str, labe
         "down": traffic.bytes_received - down,
         "warnings": [],
     }
+    if model.leak_ is not None:
+        fact["leak"] = model.leak_.to_json()
     model.save(f"{out}-{split_models.NAME}.json")
     if found is not None and y is not None:
         np.savez(

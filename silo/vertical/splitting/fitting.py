@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from threadpoolctl import threadpool_limits
+
 from silo.errors import ParameterError
 from silo.protocols.errors import UnlikeTerms
 from silo.protocols.split import host, label, ushaped
@@ -39,6 +41,12 @@ class Fitted:
 
 def fit(setting: Setting) -> Fitted:
     """Take part in a fit, in the role that follows from what this member brings. Raises as the protocol."""
+    with threadpool_limits(1, "blas"):
+        # Its threads would spin after each small product, on the core that the others compute on.
+        return _fit(setting)
+
+
+def _fit(setting: Setting) -> Fitted:
     setting.require()
     if setting.u_shaped and len(setting.session.members) != 2:
         raise ParameterError("the U-shape is between two members: an owner of rows, and a compute partner")

@@ -149,7 +149,8 @@ def test_the_last_two_epochs_are_kept_and_belong_to_their_fit(tmp_path: Path) ->
     kept = Kept(tmp_path, "bank", FIT)
     for epoch in (1, 2, 3):
         kept.keep(epoch, {"w": np.full(3, float(epoch))})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["bank.split-00000000-2.npz", "bank.split-00000000-3.npz"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["bank.split-00000000-2.npz", "bank.split-00000000-3.npz"]
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in tmp_path.iterdir())
     assert kept.newest == 3
     assert kept.at(2)["w"].tolist() == [2.0] * 3
