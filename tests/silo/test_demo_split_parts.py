@@ -211,6 +211,15 @@ def results(members: int, word: str = "") -> dict[str, Any]:
             "sigma": 13.5,
             "mu": 0.331,
             "auc_bound": 0.592,
+            "leak": [
+                {
+                    "epoch": 20,
+                    "leak": 0.52,
+                    "bound": 0.593,
+                    "attacks": [{"attack": "norm", "interval": [0.48, 0.56]}],
+                }
+            ],
+            "leak_page": "leak.html",
             "spent": {
                 names[0]: {
                     "ledger": f"{word}ledger.db",

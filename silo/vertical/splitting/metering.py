@@ -1,11 +1,11 @@
 """The leak meter beside a fit: what the member with the labels returns, measured against what was promised.
 
-Each epoch has a reading. A guarantee counts as refuted, by a fault in Silo or by modules that knew the labels
-beforehand, when an attack is above the ledger's bound among records of a like prior, and above what features and
-guarantee explain together: what features say of a label is no leak, and the guide's logits, the prior, know only part
-of it. The best estimate of all that features say is the real model on the rows that it learns from. As signals of d' =
-sqrt(2) quantile(AUC) add up by squares, so do these two. A model that has learned its rows by heart explains
-everything, and no reading accuses it.
+What features say of a label is no leak. A reading takes it out in two ways, and counts the less. Attacks are compared
+among records of a like prior, the guide's logits; but the guide knows only part of what features say to an attacker who
+adds up over epochs. And what the real model tells of the rows that it learns from is taken off: as signals of d' =
+sqrt(2) quantile(AUC) add up by squares, what is left is the root of the difference. A model that has learned its rows
+by heart leaves nothing. A guarantee counts as refuted, by a fault in Silo or by modules that knew the labels
+beforehand, when what is left is above the ledger's bound.
 
 A verdict follows from true labels without noise. So it is for the member that has them alone: it is written down, and
 the fit goes on to its end whatever was read. Whoever stops on it (`Leak.require`) tells that to those who notice.
@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any, Final
@@ -27,7 +27,7 @@ import numpy.typing as npt
 from silo.audit.labels.auc import auc
 from silo.audit.labels.meter import LIVE, Meter
 from silo.audit.labels.plot import page_of_fit
-from silo.audit.labels.reading import Reading
+from silo.audit.labels.reading import Attack, Reading
 from silo.errors import ParameterError, SiloError
 from silo.protocols.split.schedule import Places
 from silo.protocols.split.wire import Rows
@@ -124,19 +124,15 @@ class LiveMeter:
             reading, bound = self._meter.end_epoch(self._prior), self._bound(epoch + 1)
         except ParameterError:
             return
+        known = auc(self._told, self._labels) if np.isfinite(self._told).all() else 1.0
+        reading = replace(reading, attacks=tuple(_beyond(one, known) for one in reading.attacks))
         self.leak.readings.append(reading)
         self.leak.bounds.append(bound)
         if self._path is not None:
             with contextlib.suppress(ParameterError):
                 self.leak.write_html(self._path)
-        if reading.low <= bound or not np.isfinite(self._told).all() or self.leak.refuted is not None:
-            return
-        if self._least(reading) > explained(auc(self._told, self._labels), bound):
+        if reading.low > bound and self.leak.refuted is None:
             self.leak.refuted = LeakFound(self.leak.who, reading, bound)
-
-    def _least(self, reading: Reading) -> float:
-        """The lower end of the best attack's accumulated figure, features included."""
-        return max(one.accumulated - (one.beyond_features - one.low) for one in reading.attacks)
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What is needed to go on."""
@@ -147,10 +143,18 @@ class LiveMeter:
         self._meter.load(arrays)
 
 
-def explained(features: float, bound: float) -> float:
-    """The most AUC of an attacker who knows what features tell and, within a guarantee, something of the label."""
-    signals = [_NORMAL.inv_cdf(min(max(one, 0.5), _MOST)) for one in (features, bound)]
-    return _NORMAL.cdf(math.hypot(*signals))
+def unexplained(found: float, features: float) -> float:
+    """The AUC that is left of an attack's when what features tell is taken off; one half if nothing is."""
+    whole, part = (_NORMAL.inv_cdf(min(max(one, 0.5), _MOST)) for one in (found, features))
+    return _NORMAL.cdf(math.sqrt(max(whole * whole - part * part, 0.0)))
+
+
+def _beyond(attack: Attack, features: float) -> Attack:
+    """The attack with the less of both figures; its interval is moved as far as the figure over all records lies."""
+    off = attack.accumulated - attack.beyond_features
+    of = [attack.beyond_features, attack.low, attack.high]
+    less = [min(one, unexplained(one + off, features)) for one in of]
+    return replace(attack, beyond_features=less[0], low=less[1], high=less[2])
 
 
 def _log_odds(rows: Rows, kind: int) -> Floats:

@@ -23,7 +23,7 @@ from silo.protocols.errors import UnlikeTerms  # noqa: E402
 from silo.vertical import Noise, RandomizedLabels, SplitNetwork  # noqa: E402
 from silo.vertical.splitting import building, declaring, fitting, metering, residuals  # noqa: E402
 from silo.vertical.splitting.bottoms import scored  # noqa: E402
-from silo.vertical.splitting.metering import LeakFound, LiveMeter, explained  # noqa: E402
+from silo.vertical.splitting.metering import LeakFound, LiveMeter, unexplained  # noqa: E402
 from tests.silo.vertical import split_table as st  # noqa: E402
 
 SIGMA = 13.55
@@ -186,11 +186,12 @@ def test_a_meter_raises_nothing_whatever_it_reads() -> None:
     assert isinstance(meter.leak.refuted, LeakFound)
 
 
-def test_what_features_and_guarantee_explain_together() -> None:
-    assert explained(0.5, 0.6) == pytest.approx(0.6)
-    assert explained(0.8, 0.5) == pytest.approx(0.8)
-    assert 0.8 < explained(0.8, 0.6) < 0.83
-    assert explained(0.7, 1.0) == pytest.approx(1.0)
+def test_what_features_tell_is_taken_off_by_squares() -> None:
+    assert unexplained(0.6, 0.5) == pytest.approx(0.6)
+    assert unexplained(0.8, 0.8) == unexplained(0.7, 0.8) == 0.5
+    assert 0.55 < unexplained(0.82, 0.8) < 0.65
+    assert unexplained(1.0, 0.9) > 0.999
+    assert unexplained(1.0, 1.0) == 0.5
 
 
 @pytest.mark.parametrize("wire", ["float32", "int8"])
