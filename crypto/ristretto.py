@@ -2,7 +2,8 @@
 
 Security: 125 bits against discrete logarithms. Points travel as their 32 canonical bytes; libsodium refuses every other
 string, and an exponent refuses the identity, so that what was received needs no other check. Time does not depend on
-exponents or points. Nothing here is hidden from who asks often: an identifier that can be guessed can be tested.
+exponents, nor on points that items hash to; of points that were received u (below) is worked out in Python, whose time
+may. Nothing here is hidden from who asks often: an identifier that can be guessed can be tested.
 
 The last exponent of a point that is only compared is applied on Curve25519 (RFC 7748), where it costs a third less. A
 point is encoded by the s of a pair (s, t) with t^2 = s^4 + 486662 s^2 + 1 (RFC 9496; Hamburg, Decaf, CRYPTO 2015).
@@ -145,7 +146,10 @@ def _cut(points: Points) -> tuple[int, Callable[[int, int], list[bytes]]]:
     raw = bytes(points)
 
     def cut(at: int, upto: int) -> list[bytes]:
-        return [raw[place : place + POINT_BYTES] for place in range(at * 32, upto * 32, POINT_BYTES)]
+        return [
+            raw[place : place + POINT_BYTES]
+            for place in range(at * POINT_BYTES, upto * POINT_BYTES, POINT_BYTES)
+        ]
 
     return len(raw) // POINT_BYTES, cut
 

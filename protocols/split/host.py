@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from silo.crypto.errors import ParameterError
-from silo.protocols.split import wire
 from silo.protocols.split.line import Line
 from silo.protocols.split.schedule import Places, Schedule
 from silo.protocols.split.shown import Shower
@@ -46,8 +44,4 @@ def _batch(
     size = terms.gradient_bytes(width)
     for place, places in enumerate(batch):
         came = yield from line.take((label,), number + place, len(places), size, "gradients")
-        try:
-            gradient = wire.decode(came[label], terms.wire, width)
-        except ParameterError as problem:
-            raise line.malformed(problem, label) from None
-        work.backward(gradient)
+        work.backward(line.read(label, came[label], terms, width))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from silo.crypto.errors import ParameterError
 from silo.crypto.keys import AgreementKey
 from silo.crypto.rng import Rng
 from silo.protocols import codec
 from silo.protocols.errors import MalformedMessage, ProtocolAborted, UnexpectedMessage
 from silo.protocols.private import Private
-from silo.protocols.split.terms import FRAME, MOST_MICRO
+from silo.protocols.split import wire
+from silo.protocols.split.terms import FRAME, MOST_MICRO, Terms
+from silo.protocols.split.wire import Rows
 from silo.protocols.step import Inbox, Outgoing, Role, Step, Wait
 from silo.protocols.transit import SEALED, Piece
 from silo.protocols.vertical.context import Context
@@ -50,7 +53,14 @@ class Line:
         inbox: Inbox = yield Step(sending, wait)
         return {peer: self._opened(peer, number, rows, width, what, inbox) for peer in sorted(senders)}
 
-    def malformed(self, problem: object, culprit: str) -> MalformedMessage:
+    def read(self, peer: str, raw: bytes, terms: Terms, width: int) -> Rows:
+        """The (rows, width) numbers that a peer wrote. Raises `MalformedMessage`."""
+        try:
+            return wire.decode(raw, terms.wire, width)
+        except ParameterError as problem:
+            raise self._malformed(problem, peer) from None
+
+    def _malformed(self, problem: object, culprit: str) -> MalformedMessage:
         """The violation of who wrote what cannot be."""
         return MalformedMessage(str(problem), culprits=(culprit,), round=self.context.round)
 
@@ -70,7 +80,7 @@ class Line:
                 found=piece.stage,
             )
         if (piece.total, piece.at, len(piece.entries)) != (rows, 0, rows * width):
-            raise self.malformed(
+            raise self._malformed(
                 f"a micro-batch of {len(piece.entries)} bytes for {piece.total} rows, and {rows * width} bytes for "
                 f"{rows} rows were agreed",
                 peer,

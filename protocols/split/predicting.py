@@ -11,17 +11,16 @@ from typing import Final
 
 import numpy as np
 
-from silo.crypto.errors import ParameterError
 from silo.protocols.split import wire
 from silo.protocols.split.line import Line
 from silo.protocols.split.shown import Shower, seen
-from silo.protocols.split.terms import Terms
+from silo.protocols.split.terms import MOST_MICRO, Terms
 from silo.protocols.split.wire import Rows
 from silo.protocols.split.work import checked
 from silo.protocols.step import Role
 
-_AHEAD: Final = 16
-"""Micro-batches that a host may be ahead of the label party, which tells it to go on after each."""
+_AHEAD: Final = MOST_MICRO
+"""Micro-batches that a host may be ahead of the label party, which tells it to go on after each: all that are kept."""
 Forward = Callable[[slice], Rows]
 """The activations of some of the rows."""
 
@@ -62,7 +61,7 @@ def owner(line: Line, terms: Terms, forward: Forward, *, width: int, back: int) 
         out = line.out(partner, number, rows, wire.encode(shown, terms.wire))
         size = wire.row_bytes(terms.wire, back)
         came = yield from line.take((partner,), number, rows, size, "features", (out,))
-        found[part] = _decoded(line, partner, came[partner], terms, back)
+        found[part] = line.read(partner, came[partner], terms, back)
     return found
 
 
@@ -72,18 +71,11 @@ def partner(line: Line, terms: Terms, middle: Callable[[Rows], Rows], *, width: 
     for number, part in enumerate(_parts(line, terms)):
         rows = part.stop - part.start
         came = yield from line.take((owner,), number, rows, size, "activations")
-        made = middle(_decoded(line, owner, came[owner], terms, width))
+        made = middle(line.read(owner, came[owner], terms, width))
         found = checked(made, rows, back, f"{line.me}: the middle module", part.start)
         yield from line.send(line.out(owner, number, rows, wire.encode(found, terms.wire)))
 
 
 def _parts(line: Line, terms: Terms) -> list[slice]:
-    rows, each = line.context.parameters.rows, max(1, -(-terms.batch // terms.micro_batches))
+    rows, each = line.context.parameters.rows, terms.part
     return [slice(at, min(at + each, rows)) for at in range(0, rows, each)]
-
-
-def _decoded(line: Line, peer: str, raw: bytes, terms: Terms, width: int) -> Rows:
-    try:
-        return wire.decode(raw, terms.wire, width)
-    except ParameterError as problem:
-        raise line.malformed(problem, peer) from None

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from silo.crypto.errors import ParameterError
 from silo.protocols.split import wire, words
 from silo.protocols.split.line import Line
 from silo.protocols.split.terms import Terms
@@ -34,10 +33,7 @@ def seen(line: Line, terms: Terms, came: Mapping[str, bytes], width: int) -> Row
     """What the label party reads of one micro-batch: the sum over the hosts. Raises `ProtocolViolation`."""
     if len(line.context.hosts) == 1:
         ((host, raw),) = came.items()
-        try:
-            return wire.decode(raw, terms.wire, width)
-        except ParameterError as problem:
-            raise line.malformed(problem, host) from None
+        return line.read(host, raw, terms, width)
     total = np.zeros(0, np.uint32)
     for raw in came.values():
         part = words.read(raw)

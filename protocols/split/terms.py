@@ -54,6 +54,11 @@ class Terms:
             ("form on the wire", self.wire),
         )
 
+    @property
+    def part(self) -> int:
+        """Rows of one message, at most."""
+        return -(-self.batch // self.micro_batches)
+
     def activation_bytes(self, width: int, hosts: int) -> int:
         """Bytes of one row of activations: with several hosts they are masked words."""
         return row_bytes(self.wire, width) if hosts == 1 else words.WORD_BYTES * width
@@ -70,9 +75,8 @@ class Terms:
         """Refuse a cut that does not fit a message. Raises `ParameterError`."""
         if not 1 <= width <= MOST_WIDTH:
             raise ParameterError(f"a cut is 1 to {MOST_WIDTH} numbers wide, not {width}")
-        part = -(-self.batch // self.micro_batches)
-        if part * (words.WORD_BYTES * width + words.WORD_BYTES) > MOST_BYTES:
+        if self.part * (words.WORD_BYTES * width + words.WORD_BYTES) > MOST_BYTES:
             raise ParameterError(
-                f"{part} rows of {width} numbers are more than {MOST_BYTES} bytes: "
+                f"{self.part} rows of {width} numbers are more than {MOST_BYTES} bytes: "
                 "take smaller batches, or more micro-batches"
             )

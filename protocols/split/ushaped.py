@@ -12,7 +12,6 @@ read off both.
 
 from __future__ import annotations
 
-from silo.crypto.errors import ParameterError
 from silo.protocols.split import wire
 from silo.protocols.split.line import Line
 from silo.protocols.split.schedule import Places, Schedule
@@ -65,6 +64,7 @@ def _owned(
         yield from _put(line, partner, number + place, found, terms)
         firsts.append(first)
         first += len(places)
+    # Each answer leaves with the wait for what comes next, the last one with that for the first gradient.
     answer: tuple[Outgoing, ...] = ()
     for place, places in enumerate(batch):
         features = yield from _got(
@@ -132,7 +132,4 @@ def _got(
 ) -> Role[Rows]:
     size = wire.row_bytes(terms.wire, width)
     came = yield from line.take((peer,), number, rows, size, what, sending)
-    try:
-        return wire.decode(came[peer], terms.wire, width)
-    except ParameterError as problem:
-        raise line.malformed(problem, peer) from None
+    return line.read(peer, came[peer], terms, width)

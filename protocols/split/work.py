@@ -45,7 +45,10 @@ class HostWork(Pace, Protocol):
 
 
 class LabelWork(Pace, Protocol):
-    """The label party's modules. Others wait for `exchange` only; `ahead` and `settle` are done while bytes travel."""
+    """The label party's modules. Others wait for `exchange` only; `ahead` and `settle` are done while bytes travel.
+
+    A role may leave both out, as the U-shape's owner does: `exchange` and `step` then do what is left.
+    """
 
     def ahead(self, places: Places) -> None:
         """These rows' activations come next: begin with what does not depend on them."""

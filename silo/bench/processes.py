@@ -69,7 +69,10 @@ class Measured:
 def federation(
     members: int, length: int, rounds: int, *, protocol: str = "masking", key_bits: int = 3072
 ) -> Measured:
-    """Run `rounds` means of `length` float32 among so many processes. Raises `ParameterError` when one fails."""
+    """Run `rounds` means of `length` float32 among so many processes. Raises `ParameterError` when one fails.
+
+    Of an intersection `length` are the rows of each member; of a fit too, and `rounds` its passes, trees or epochs.
+    """
     names = [f"member-{i}" for i in range(members)]
     with tempfile.TemporaryDirectory(prefix="silo-bench-") as folder:
         home = Path(folder)

@@ -47,7 +47,8 @@ def take_part(home: Path, name: str, what: Sequence[str], rows: int, most: int) 
             warnings.simplefilter("ignore")
             estimator.fit(table, y)
         ended, cpu = time.monotonic(), time.process_time() - cpu
-        sent = session.seat.endpoint.traffic.bytes_sent
+    # Counted once the link is closed: the last gradient may still wait in it when the fit returns.
+    sent = session.seat.endpoint.traffic.bytes_sent
     return {"spans": {0: (begun, ended)}, "sent": sent, "done": int(estimator.n_iter_), "cpu": cpu}
 
 

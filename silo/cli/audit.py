@@ -176,9 +176,16 @@ def size(ctx: click.Context, trials: int, as_json: bool) -> None:
 @click.option("--data", metavar="DIR", help="A folder with the two tables of default_credit.")
 @click.option("--epochs", default=20, show_default=True, help="Passes over the records.")
 @click.option(
-    "--defence", metavar="NAME", help="none, max_norm, isotropic or guide (what Silo does, and the default)."
+    "--defence",
+    metavar="NAME",
+    help="none, max_norm, isotropic, marvell or guide (what Silo does; the default).",
 )
-@click.option("--noise", type=float, metavar="SIGMA", help="Noise of the guide, or scale of isotropic noise.")
+@click.option(
+    "--noise",
+    type=float,
+    metavar="SIGMA",
+    help="Noise of the guide, scale of isotropic noise, or Marvell's power.",
+)
 @click.option("--layers", metavar="KIND", help="linear or two-layer bottoms; both by default.")
 @click.option("--runs", default=1, show_default=True, help="Repeat the defended training so often.")
 @click.option("--plot", metavar="FILE", help="Also write a page with the leak against epochs.")

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Final
 
 from silo.driver import Watch
 from silo.progress import Progress
 from silo.session import Session
 from silo.transport.base import State
 
-_NAMED = 3
+_NAMED: Final = 3
 
 
 def follow(session: Session, *, rounds: int, shown: bool) -> Progress:

@@ -53,7 +53,6 @@ def run(session: silo.Session, table: str, out: str, kind: str, place: str, labe
         "scoring_seconds": round(time.monotonic() - fitted, 3),
         "up": traffic.bytes_sent - up,
         "down": traffic.bytes_received - down,
-        "warnings": [],
     }
     if model.leak_ is not None:
         fact["leak"] = model.leak_.to_json()

@@ -76,7 +76,7 @@ def test_the_bytes_of_a_row_are_planned_by_the_formula() -> None:
 
     assert split.batches(24_000) == 47
     assert split.planned(24_000, "small") == pytest.approx(64 + 47 * FRAME / 24_000)
-    assert split.planned(24_000, "wide") == pytest.approx(256 + 94 * FRAME / 24_000)
+    assert split.planned(24_000, "wide") == pytest.approx(256 + 47 * FRAME / 24_000)
 
 
 @pytest.mark.parametrize("what", ["small-plain/1", "small-noised/2"])

@@ -1,8 +1,8 @@
 """The leak meter: what the gradients of split learning tell of the labels, measured while they are returned.
 
-`Meter` runs live beside a training; the other modules are simulated attacks of `silo audit labels`. Their generators
-are torch's, seeded from the `rng` that is handed in: they draw simulated noise, weights and orders of rows, and
-nothing that they draw protects anybody.
+`Meter` runs live beside a training, and so does a host's `watch` after its `rehearsal`; `audit` and what it calls are
+simulated attacks of `silo audit labels`. Generators are torch's, seeded from the `rng` that is handed in: they draw
+simulated noise, weights and orders of rows, and nothing that they draw protects anybody.
 """
 
 from silo.audit.labels.auc import Area, area, auc

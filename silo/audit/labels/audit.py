@@ -20,8 +20,9 @@ from silo.audit.labels.bound import bound
 from silo.audit.labels.defence import Defence
 from silo.audit.labels.meter import Meter
 from silo.audit.labels.people import Part, People
-from silo.audit.labels.reading import Reading
+from silo.audit.labels.reading import Attack, Reading
 from silo.audit.labels.training import SplitTraining
+from silo.audit.labels.unexplained import beyond
 
 if TYPE_CHECKING:
     from silo.crypto.rng import Rng
@@ -32,13 +33,16 @@ Told = Callable[[], None]
 JOBS: Final = 5
 """Trainings of one audit: the job, the same undefended, the label party alone, an active host, an unmerged top."""
 _AUXILIARY: Final = 2000
+_CONFIDENCE: Final = 0.999
+"""Of all attacks on gradients at once, as beside a fit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """One attack. `accumulated` counts what the features tell; `beyond` and its interval do not.
 
-    `bound` is what `beyond` is held against, and `fault` says that a guarantee is refuted.
+    Of a completion `beyond` is the AUC of training records, and of an inversion the decoder's error. `bound` is what
+    `beyond` is held against, and `fault` says that a guarantee is refuted.
     """
 
     attack: str
@@ -129,7 +133,7 @@ def _metered(
     training: SplitTraining, people: People, epochs: int, told: Told, *, direct: bool = False
 ) -> Run:
     """Train with the meter beside it."""
-    meter = Meter(people.train.labels)
+    meter = Meter(people.train.labels, confidence=_CONFIDENCE)
 
     def saw(rows: Array, gradients: Array) -> None:
         meter.saw(rows, completion.direct(gradients) if direct else gradients)
@@ -137,7 +141,9 @@ def _metered(
     readings = []
     for _ in range(epochs):
         training.epoch(saw)
-        readings.append(meter.end_epoch(training.prior(people.train)))
+        reading = meter.end_epoch(training.prior(people.train))
+        known = auc(training.logits(people.train), people.train.labels)
+        readings.append(replace(reading, attacks=tuple(beyond(one, known) for one in reading.attacks)))
         told()
     return Run(tuple(readings), auc(training.logits(people.held_out), people.held_out.labels))
 
@@ -160,49 +166,26 @@ def _blind(people: People) -> People:
 
 def _gradient_rows(reading: Reading, defence: Defence, epochs: int, width: int) -> list[Row]:
     limit = bound(defence.mu(epochs, width))
-    return [
-        _held(
-            one.name, one.batch_mean, one.accumulated, one.beyond_features, one.low, one.high, limit, defence
-        )
-        for one in reading.attacks
-    ]
+    return [_held(one.name, one, limit, defence) for one in reading.attacks]
 
 
 def _direct_row(run: Run, defence: Defence, epochs: int) -> Row:
     one = run.readings[-1].attack("spectral")
-    limit = bound(defence.mu(epochs, 1))
-    return _held(
-        "direct, top not merged",
-        one.batch_mean,
-        one.accumulated,
-        one.beyond_features,
-        one.low,
-        one.high,
-        limit,
-        defence,
-    )
+    return _held("direct, top not merged", one, bound(defence.mu(epochs, 1)), defence)
 
 
-def _held(
-    attack: str,
-    per_batch: float,
-    accumulated: float,
-    beyond: float,
-    low: float,
-    high: float,
-    limit: float,
-    defence: Defence,
-) -> Row:
+def _held(name: str, one: Attack, limit: float, defence: Defence) -> Row:
     """Hold an attack on gradients against its bound."""
-    over = low > limit
+    over = one.low > limit
     if defence.guaranteed:
         verdict = "a fault: beyond the bound" if over else "within the bound"
     elif limit < 1:
         verdict = "no guarantee, and beyond it" if over else "no guarantee"
     else:
-        verdict = "leaks, nothing is promised" if low > 0.5 else "nothing found, nothing promised"
+        verdict = "leaks, nothing is promised" if one.low > 0.5 else "nothing found, nothing promised"
     fault = over and defence.guaranteed
-    return Row(attack, per_batch, accumulated, beyond, low, high, limit, verdict, fault)
+    figures = one.batch_mean, one.accumulated, one.beyond_features, one.low, one.high
+    return Row(name, *figures, limit, verdict, fault)
 
 
 def _completion_row(name: str, training: SplitTraining, people: People, few: Array) -> Row:

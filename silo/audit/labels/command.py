@@ -19,7 +19,8 @@ _MOST_EPOCHS: Final = 1000
 _MOST_RUNS: Final = 1000
 _NOTES: Final = (
     "per batch and accumulated: area under the curve of guessing labels, .5 is a coin",
-    "beyond features: accumulated, among records whose features tell the same of the label; the verdict rests on it",
+    "beyond features: accumulated, less what features tell (among records of a like prior, and by the model's own AUC;",
+    "the less of both counts, with an interval of 99.9 %); the verdict rests on it",
     "completion: guesses of training records with a few labels known; its bound is what honesty explains",
     "inversion: error of a decoder, 1 is the mean of each feature; activations carry no noise in this job",
 )

@@ -153,10 +153,8 @@ class Meter:
         if not self._waiting:
             return
         places = np.concatenate([one for one, _ in self._waiting])
-        widths = {given.shape[1] for _, given in self._waiting}
-        direction, _ = self._memory(max(widths))
-        if len(widths) > 1:
-            self._memory(min(widths))
+        for _, each in self._waiting:
+            direction, _ = self._memory(each.shape[1])
         given = np.concatenate([given for _, given in self._waiting])
         self._waiting = []
         if len(given):
@@ -214,7 +212,7 @@ def _scores(given: Array, direction: Direction) -> tuple[Array, Array]:
     squares = np.einsum("ij,ij->i", given, given)
     size = float(squares.mean()) ** 0.5
     if not np.isfinite(size):
-        raise ParameterError("a gradient is not finite: stop the training and look for NaN in its inputs")
+        raise ParameterError("a gradient is not finite: look for NaN in the inputs of the training")
     given = given / np.float32(max(size, _TINY))
     moment = given.T @ given
     axis = direction.follow(given, moment)

@@ -13,7 +13,8 @@ class Attack:
     """Areas under the curve of one attack; one half is guessing.
 
     `accumulated` is over all epochs so far, as published figures are: it counts what the features tell anyway.
-    `beyond_features` is the same among records of a like prior, and `low` and `high` are its interval.
+    `beyond_features` is the same among records of a like prior, and `low` and `high` are its interval; of a fit's
+    meter all three are further lowered by what its model knows (`silo.vertical.splitting.metering`).
     """
 
     name: str
@@ -54,7 +55,7 @@ class Reading:
         return next(one for one in self.attacks if one.name == name)
 
     def beyond(self, mu: float) -> bool:
-        """Whether more leaked than mu-GDP allows: then the guarantee does not hold, and training has to stop.
+        """Whether more leaked than mu-GDP allows: then the guarantee does not hold.
 
         Without a prior this can be true of a sound guarantee, where the features tell the labels.
         """

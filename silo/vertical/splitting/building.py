@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import nn
 
-from silo.audit.labels.bound import bound, mu_of
 from silo.errors import ParameterError
 from silo.privacy.token import NoiseToken
 from silo.protocols.split.wire import Rows
@@ -168,7 +168,7 @@ def _meter(setting: Setting, labels: Labels, how: NoisePlan | RandomizedLabels |
             return 1.0
         if isinstance(how, RandomizedLabels):
             return how.auc_bound
-        return bound(mu_of(how.noise_multiplier, epochs))
+        return replace(how, epochs=epochs).auc_bound
 
     path = None if setting.meter is True else Path(setting.meter)
     return LiveMeter(labels, setting.classes, promised, who=setting.who, path=path)

@@ -26,7 +26,7 @@ from silo.vertical.splitting.tops import Middle, Top
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """What a member has after a fit: its modules, how wide both cuts are, what was paid for, and its checkpoints."""
+    """What a member has after a fit: modules, checkpoints, widths of both cuts, what was paid for, what leaked."""
 
     parts: Mapping[str, Part]
     meeting: Meeting
@@ -37,6 +37,7 @@ class Fitted:
     logits: int = 0
     charges: tuple[str, ...] = ()
     leak: Leak | None = None
+    lost: int = 0
 
 
 def fit(setting: Setting) -> Fitted:
@@ -88,6 +89,11 @@ def _host(setting: Setting) -> Fitted:
 
 
 def _label(setting: Setting) -> Fitted:
+    if setting.activations is not None or setting.decorrelation is not None:
+        raise ParameterError(
+            f"{setting.who}: activations= and decorrelation= are for members whose bottom is shown, and that of the "
+            "member with the labels is not"
+        )
     parts = building.tops(setting, own=True)
     kept = setting.kept(parts[0])
     own = building.tried_bottom(setting) if "bottom" in parts[0].modules else 0
@@ -128,6 +134,7 @@ def _label(setting: Setting) -> Fitted:
         logits=logits,
         charges=charges,
         leak=top.leak,
+        lost=top.lost,
     )
 
 
@@ -187,6 +194,7 @@ def _owner(setting: Setting) -> Fitted:
         found["logits"],
         charges,
         top.leak,
+        top.lost,
     )
 
 

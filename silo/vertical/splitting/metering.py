@@ -14,11 +14,9 @@ the fit goes on to its end whatever was read. Whoever stops on it (`Leak.require
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
@@ -27,7 +25,8 @@ import numpy.typing as npt
 from silo.audit.labels.auc import auc
 from silo.audit.labels.meter import LIVE, Meter
 from silo.audit.labels.plot import page_of_fit
-from silo.audit.labels.reading import Attack, Reading
+from silo.audit.labels.reading import Reading
+from silo.audit.labels.unexplained import beyond
 from silo.errors import ParameterError, SiloError
 from silo.protocols.split.schedule import Places
 from silo.protocols.split.wire import Rows
@@ -35,10 +34,6 @@ from silo.vertical.splitting.residuals import Floats, Labels
 
 CONFIDENCE: Final = 0.999
 """Of all attacks at once; a sound guarantee is hardly ever accused in a fit."""
-
-
-_NORMAL: Final = NormalDist()
-_MOST: Final = 1 - 1e-12
 
 
 class LeakFound(SiloError):
@@ -92,7 +87,7 @@ class Leak:
 class LiveMeter:
     """Follows one fit; `bound` says what is allowed after so many epochs. With a `path` each reading is drawn there.
 
-    Raises nothing once it was made: an error would be an answer about labels.
+    `saw` and `end` raise nothing: an error would be an answer about labels.
     """
 
     def __init__(
@@ -124,8 +119,12 @@ class LiveMeter:
             reading, bound = self._meter.end_epoch(self._prior), self._bound(epoch + 1)
         except ParameterError:
             return
-        known = auc(self._told, self._labels) if np.isfinite(self._told).all() else 1.0
-        reading = replace(reading, attacks=tuple(_beyond(one, known) for one in reading.attacks))
+        fine = np.isfinite(self._told)
+        if len(np.unique(self._labels[fine])) < len(np.unique(self._labels)):
+            return
+        known = auc(self._told[fine], self._labels[fine])
+        attacks = tuple(beyond(one, known) for one in reading.attacks)
+        reading = replace(reading, epoch=epoch + 1, attacks=attacks)
         self.leak.readings.append(reading)
         self.leak.bounds.append(bound)
         if self._path is not None:
@@ -141,20 +140,6 @@ class LiveMeter:
     def load(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take `arrays` back. Raises `ParameterError`."""
         self._meter.load(arrays)
-
-
-def unexplained(found: float, features: float) -> float:
-    """The AUC that is left of an attack's when what features tell is taken off; one half if nothing is."""
-    whole, part = (_NORMAL.inv_cdf(min(max(one, 0.5), _MOST)) for one in (found, features))
-    return _NORMAL.cdf(math.sqrt(max(whole * whole - part * part, 0.0)))
-
-
-def _beyond(attack: Attack, features: float) -> Attack:
-    """The attack with the less of both figures; its interval is moved as far as the figure over all records lies."""
-    off = attack.accumulated - attack.beyond_features
-    of = [attack.beyond_features, attack.low, attack.high]
-    less = [min(one, unexplained(one + off, features)) for one in of]
-    return replace(attack, beyond_features=less[0], low=less[1], high=less[2])
 
 
 def _log_odds(rows: Rows, kind: int) -> Floats:

@@ -81,18 +81,23 @@ class SplitNetwork(ClassifierMixin, SplitParameters):  # type: ignore[misc]
         self._remember(found.meeting)
         self.parts_, self.width_, self.back_ = dict(found.parts), found.width, found.back
         self.order_, self.logits_, self.charges_ = found.order, found.logits, found.charges
-        self.leak_ = found.leak
+        self.leak_, lost = found.leak, found.lost
         if self.finish:
             came = self._gather(self.session, x)
             if came is not None and labels is not None:
-                top_alone(self.parts_["real"], x, labels, came, self._schedule(len(came)), self.finish)
+                schedule = self._schedule(len(came))
+                lost += top_alone(self.parts_["real"], x, labels, came, schedule, self.finish)
         found.kept.done()
         self.n_iter_ = self._terms().epochs
-        self._tell(found.leak)
+        self._tell(found.leak, lost)
         return self
 
-    def _tell(self, leak: Leak | None) -> None:
+    def _tell(self, leak: Leak | None, lost: int) -> None:
         """Say what went wrong to this member only: an error would end its script, which partners notice."""
+        if lost:
+            _log.warning(
+                "%s: %d batches gave the real modules no numbers, and were left out", self._who, lost
+            )
         try:
             self._require_sound()
             if leak is not None:

@@ -62,7 +62,7 @@ class PrivateBottom:
             clip=plan.row_clip,
             lot=1.0,
             noise_multiplier=plan.noise_multiplier,
-            optimizer=lambda _: part.optimizer or make(_),
+            optimizer=lambda trained: part.optimizer or make(trained),
         )
         self._trainer = Trainer(self._module, self._loss, private.plan(), rng=rng)
 

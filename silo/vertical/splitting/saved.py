@@ -74,7 +74,7 @@ def take(model: SplitNetwork, found: Share) -> None:
         head = f"{name}|"
         part.load({key[len(head) :]: value for key, value in values.items() if key.startswith(head)})
         model.parts_[name] = part
-    model.n_iter_, model.order_, model.charges_ = model.epochs, b"", ()
+    model.n_iter_, model.order_, model.charges_, model.leak_ = model.epochs, b"", (), None
     _classes(model, found)
 
 

@@ -16,12 +16,10 @@ from silo.vertical.meeting import meet
 from silo.vertical.splitting import building
 from silo.vertical.splitting.bottoms import largest, noised, scored
 from silo.vertical.splitting.modules import outputs
-from silo.vertical.splitting.noise import ACTIVATIONS
 from silo.vertical.splitting.part import Part, tensor_of
 from silo.vertical.splitting.passing import logits_of
-from silo.vertical.splitting.paying import Payer, policy_for, require_noise
 from silo.vertical.splitting.residuals import Floats
-from silo.vertical.splitting.setting import BACK, CUT, Setting
+from silo.vertical.splitting.setting import BACK, CUT, Setting, Shown
 
 
 def gather(
@@ -31,12 +29,13 @@ def gather(
     session, terms = setting.session, setting.terms
     setting.require()
     partner, shows = "middle" in parts, "bottom" in parts
-    payer = _payer(setting) if shows else None
-    if payer is not None and setting.activations is not None:
+    noise = setting.activation_noise() if shows else None
+    if noise is not None:
+        plan, payer = noise
+        payer.require(plan.scoring)
         # A module whose rows are not each their own is refused, as in a fit.
-        plan = setting.activations.plan(ACTIVATIONS, setting.terms.epochs)
         tried = Part({"bottom": parts["bottom"].modules["bottom"]}, setting.make)
-        building.bottom_of(setting, tried, width, (plan, payer), lambda _: None, 1).close()
+        building.bottom_of(setting, tried, width, noise, lambda _: None, 1).close()
     for part in parts.values():
         part.train(False)
     meeting = meet(
@@ -61,7 +60,7 @@ def gather(
             predicting.partner(line, terms, lambda rows: scored(middle, rows), width=width, back=back)
         )
         return None
-    forward = _shown(setting, parts["bottom"], payer, len(meeting.context.hosts)) if shows else None
+    forward = _shown(setting, parts["bottom"], noise, len(meeting.context.hosts)) if shows else None
     if not leads and forward is not None:
         meeting.drive(predicting.host(line, terms, forward, width=width))
         return None
@@ -95,26 +94,14 @@ def alone(part: Part, x: Rows, batch: int) -> Floats:
     return np.concatenate(found)
 
 
-def _payer(setting: Setting) -> Payer | None:
-    """Who pays for showing activations once more. Raises `NotAllowed`, `NotCovered`, `PrivacyBudgetExceeded`."""
-    require_noise(setting.session, ACTIVATIONS, setting.activations is not None)
-    if setting.activations is None:
-        return None
-    policy = policy_for(setting.session, ACTIVATIONS)
-    plan = setting.activations.plan(ACTIVATIONS, setting.terms.epochs, policy.account)
-    payer = Payer(policy, ACTIVATIONS, plan.details(rng=setting.session.rng), setting.plan_id)
-    payer.require(plan.scoring)
-    return payer
-
-
-def _shown(setting: Setting, part: Part, payer: Payer | None, hosts: int) -> Callable[[slice], Rows]:
+def _shown(setting: Setting, part: Part, noise: Shown | None, hosts: int) -> Callable[[slice], Rows]:
     """The activations of some rows, with noise where it is paid for."""
     module, x = part.modules["bottom"], setting.x
     if x is None:
         raise ParameterError(f"{setting.who}: its bottom module needs columns: pass X")
-    if payer is None or setting.activations is None:
+    if noise is None:
         return lambda rows: scored(module, x[rows])
-    plan = setting.activations.plan(ACTIVATIONS, setting.terms.epochs)
+    plan, payer = noise
     made = scored(module, x)
     payer.pay(plan.scoring, "a scoring").use(plan.scoring)
     made = noised(made, plan, largest(hosts), rng=setting.session.rng)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -57,7 +57,7 @@ class Setting:
     meter: bool | str | Path = True
     checkpoint: str | Path | None = None
     aligned: bytes = b""
-    plan_id: str = field(default="")
+    plan_id: str = ""
 
     @property
     def who(self) -> str:

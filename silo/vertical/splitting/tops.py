@@ -60,6 +60,11 @@ class Top:
         """What the meter read."""
         return None if self.meter is None else self.meter.leak
 
+    @property
+    def lost(self) -> int:
+        """Batches that the real modules left out, because they gave no numbers."""
+        return 0 if self._quiet is None else self._quiet.lost
+
     def begin(self, epoch: int) -> None:
         self._first, self._ahead, self._left = 0, None, None
         for part in (self.real, self.guide):
@@ -69,13 +74,11 @@ class Top:
             self.residuals.begin(epoch)
 
     def ahead(self, places: Places) -> None:
-        self._ahead = Pass(self._shown, None if self._x is None else self._x[places])
+        self._ahead = self._begun(places)
 
     def exchange(self, places: Places, activations: Rows) -> Rows:
         self.settle()
-        if self._ahead is None:
-            self.ahead(places)
-        one, self._ahead = self._ahead or Pass(self._shown, None), None
+        one, self._ahead = self._ahead or self._begun(places), None
         shown = tensor_of(activations, self._shown.modules["top"]).requires_grad_()
         made = one.logits(shown)
         logits = rows_of(made)
@@ -97,9 +100,12 @@ class Top:
             return
         (one, places, activations, logits, returned), self._left = self._left, None
         one.settle()
-        told = logits if self._quiet is None else self._quiet.learn(places, activations)
+        real = logits if self._quiet is None else self._quiet.learn(places, activations)
         if self.meter is not None:
-            self.meter.saw(places, returned, logits, told)
+            self.meter.saw(places, returned, logits, real)
+
+    def _begun(self, places: Places) -> Pass:
+        return Pass(self._shown, None if self._x is None else self._x[places])
 
     def step(self, rows: int) -> None:
         self.settle()
@@ -140,10 +146,11 @@ class Top:
             self.meter.load(_under("meter", arrays))
 
 
-def top_alone(
-    real: Part, x: Rows | None, labels: Labels, came: Rows, schedule: Schedule, epochs: int
-) -> None:
-    """Train the real modules on activations that no longer move; nothing leaves, no error either."""
+def top_alone(real: Part, x: Rows | None, labels: Labels, came: Rows, schedule: Schedule, epochs: int) -> int:
+    """Train the real modules on activations that no longer move; nothing leaves, no error either.
+
+    Returns how many batches gave no numbers and were left out.
+    """
     quiet = Quiet(real, x, torch.from_numpy(labels))
     real.train()
     for epoch in range(epochs):
@@ -151,6 +158,7 @@ def top_alone(
             places = np.concatenate(batch)
             quiet.learn(places, came[places])
             quiet.step(len(places))
+    return quiet.lost
 
 
 class Middle:

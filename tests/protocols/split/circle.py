@@ -72,9 +72,11 @@ class LinearTop:
     def begin(self, epoch: int) -> None:
         self.told.append(("begin", epoch))
 
-    def ahead(self, places: Places) -> None: ...
+    def ahead(self, places: Places) -> None:
+        self.told.append(("ahead", places))
 
-    def settle(self) -> None: ...
+    def settle(self) -> None:
+        self.told.append(("settle", None))
 
     def exchange(self, places: Places, activations: Rows) -> Rows:
         self.told.append(("exchange", places))

@@ -36,7 +36,8 @@ def test_all_of_a_batch_is_on_its_way_before_an_answer_is_waited_for() -> None:
     host = [kind for kind, _ in done.bottoms["cards"].told]
     assert host == ["begin", *(["forward"] * 4 + ["backward"] * 4 + ["step"]) * 2, "end"]
     # The label party answers a micro-batch before it looks at the next, and steps after the whole batch.
-    assert [kind for kind, _ in done.top.told] == ["begin", *(["exchange"] * 4 + ["step"]) * 2, "end"]
+    answered = ["ahead", "exchange", "settle"]
+    assert [kind for kind, _ in done.top.told] == ["begin", *(answered * 4 + ["step"]) * 2, "end"]
     assert [value for kind, value in done.top.told if kind == "step"] == [12, 12]
     forward = [places for kind, places in done.bottoms["cards"].told if kind == "forward"]
     exchanged = [places for kind, places in done.top.told if kind == "exchange"]

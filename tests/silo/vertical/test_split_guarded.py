@@ -15,6 +15,7 @@ from torch import nn  # noqa: E402
 
 import silo  # noqa: E402
 from silo.audit.labels.hijacking import Hijacker, recovered  # noqa: E402
+from silo.audit.labels.unexplained import unexplained  # noqa: E402
 from silo.audit.labels.watch import Hijacked  # noqa: E402
 from silo.crypto.rng import InsecureSeededRng  # noqa: E402
 from silo.errors import ParameterError  # noqa: E402
@@ -23,7 +24,9 @@ from silo.protocols.errors import UnlikeTerms  # noqa: E402
 from silo.vertical import Noise, RandomizedLabels, SplitNetwork  # noqa: E402
 from silo.vertical.splitting import building, declaring, fitting, metering, residuals  # noqa: E402
 from silo.vertical.splitting.bottoms import scored  # noqa: E402
-from silo.vertical.splitting.metering import LeakFound, LiveMeter, unexplained  # noqa: E402
+from silo.vertical.splitting.metering import LeakFound, LiveMeter  # noqa: E402
+from silo.vertical.splitting.part import Part  # noqa: E402
+from silo.vertical.splitting.quiet import Quiet  # noqa: E402
 from tests.silo.vertical import split_table as st  # noqa: E402
 
 SIGMA = 13.55
@@ -166,7 +169,7 @@ def test_a_generator_that_gives_no_noise_is_found(
     assert "[SILO-231] bank: after epoch" in caplog.text
 
 
-def test_without_a_meter_nothing_is_read_or_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_meter_nothing_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(residuals, "gaussian", silent)
     assert Job(3).run(sigma=SIGMA, epochs=3, watch=False, meter=False)["bank"].leak_ is None
 
@@ -234,7 +237,7 @@ def test_a_hijacked_host_stops_before_anything_is_read(
 def test_without_a_watch_the_hijacker_reads(monkeypatch: pytest.MonkeyPatch) -> None:
     # A mirror image fools the discriminator as well, so that it fails with some of its starts.
     found = []
-    for seed in (11, 12, 13):
+    for seed in range(11, 18):
         job = Job(seed)
         thief, trained = stolen(job, monkeypatch), kept(monkeypatch)
         job.run(epochs=13, watch=False)
@@ -324,3 +327,42 @@ def test_a_noise_that_cannot_be_is_refused(said: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(declaring, "word", lambda how: said)
     with pytest.raises(UnlikeTerms, match="declares a noise on residuals that cannot be"):
         Job(1, rows=50).run()
+
+
+@pytest.mark.parametrize("spoils", [lambda x: x * float("nan"), lambda x: 1 / 0])
+def test_a_batch_that_gives_the_real_modules_no_numbers_is_left_out(spoils: Any) -> None:
+    class Spoils(nn.Module):
+        on = True
+
+        def forward(self, x: Any) -> Any:
+            return spoils(x) if self.on else x
+
+    part = Part({"top": nn.Sequential(Spoils(), nn.Linear(2, 1))}, lambda p: torch.optim.SGD(p, lr=0.1))
+    before = part.arrays()
+    quiet = Quiet(part, None, torch.tensor([0, 1]))
+    rows, places = np.ones((2, 2), np.float32), np.arange(2)
+    quiet.learn(places, rows)
+    quiet.step(2)
+    assert quiet.lost == 1
+    assert all(np.array_equal(value, before[name]) for name, value in part.arrays().items())
+    part.modules["top"][0].on = False
+    assert quiet.learn(places, rows) is not None
+    quiet.step(2)
+    assert quiet.lost == 1
+    assert any(not np.array_equal(value, before[name]) for name, value in part.arrays().items())
+
+
+def test_what_was_left_out_is_told_to_its_owner_alone(caplog: pytest.LogCaptureFixture) -> None:
+    model = SplitNetwork()
+    model.parts_ = {}
+    model._tell(None, 3)
+    assert "3 batches gave the real modules no numbers" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", ["activations", "decorrelation"])
+def test_protection_that_would_do_nothing_is_refused(wrong: str) -> None:
+    from silo.vertical import Decorrelation
+
+    own = {"activations": Noise(noise_multiplier=4.0), "decorrelation": Decorrelation(0.1)}[wrong]
+    with pytest.raises(ParameterError, match="are for members whose bottom is shown"):
+        st.together(lambda session: st.fitted(session, bank={wrong: own}), budget=BUDGET)
