@@ -455,6 +455,7 @@ class Pushes:
     """In the place of a top: pushes all rows one way, as a hijacker does."""
 
     leak = meter = None
+    lost = 0
 
     def __init__(self, added: float = 0.0) -> None:
         self.batches, self.added, self.draw = 0, added, np.random.default_rng(9)

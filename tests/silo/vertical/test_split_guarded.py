@@ -89,6 +89,7 @@ class Thief:
     """In the place of a top: what comes back trains the bottom for a hijacker (Pasquini et al. 2021)."""
 
     leak = meter = None
+    lost = 0
 
     def __init__(self, hijacker: Hijacker) -> None:
         self.hijacker, self.batches = hijacker, 0
