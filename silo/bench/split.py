@@ -18,7 +18,8 @@ from silo.bench.split_models import BATCH, SHAPES, Shape
 from silo.bench.vertical_member import LABELLED, OWN_COLUMNS, columns
 
 HOST_COLUMNS: Final = 10
-EPOCHS: Final = 5
+EPOCHS: Final = 20
+"""As in the demo; the watch's rehearsal, once a fit, is among them."""
 _MICRO: Final = {"small": 1, "wide": 1}
 """In how many parts a batch travels: while one is on its way, the next is computed. On two cores one is best."""
 

@@ -30,7 +30,8 @@ Maker = Callable[[Iterable[Any]], Any]
 
 WINDOWS: Final = (3, 12, 24, 48)
 """Batches over which pushes are averaged: few find a plain hijack at once, many find one under noise."""
-_RUNS: Final = 6
+_RUNS: Final = 3
+"""Each costs a host as much as 60 batches."""
 _LENGTH: Final = 60
 _CHANCE: Final = 3.5
 """In units of what chance does to a mean of so many records; the largest of 28 honest fits on real data was 2.7."""
@@ -93,7 +94,7 @@ def rehearse(
         raise ParameterError(
             "a rehearsal needs a ratio of positives between 0 and 1, noise of at least 0, and two records or more"
         )
-    each = [one for one in ratios for _ in range(max(_RUNS // len(ratios), 2))]
+    each = [one for one in ratios for _ in range(max(_RUNS // len(ratios), 1))]
     runs = np.array([_run(bottom, sample, one, sigma, batch, _makers(make, rate), rng) for one in each])
     runs = runs[np.isfinite(runs).all(axis=(1, 2))]
     if not len(runs):

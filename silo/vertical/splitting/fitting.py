@@ -53,6 +53,10 @@ def _fit(setting: Setting) -> Fitted:
         raise ParameterError("the U-shape is between two members: an owner of rows, and a compute partner")
     if setting.middle is not None:
         return _partner(setting)
+    if setting.labels is None and (setting.top is not None or setting.gradients is not None):
+        raise ParameterError(
+            f"{setting.who}: top= and gradients= are for the member with the labels, and y is None here"
+        )
     if setting.labels is None:
         return _host(setting)
     return _owner(setting) if setting.u_shaped else _label(setting)

@@ -29,6 +29,16 @@ class Kept:
         self._name, self._fit = name, fit
         self._mark = fit.hex()[:_MARK]
 
+    def require(self) -> None:
+        """Refuse a folder that cannot be written, before anything is paid for. Raises `ParameterError`."""
+        if self._folder is None:
+            return
+        probe = self._folder / f".{self._name}.split-{self._mark}"
+        with checkpoints.written(probe):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            probe.touch()
+            probe.unlink()
+
     @property
     def newest(self) -> int:
         """Epochs done by the newest file of this fit; 0 without one. Raises `ParameterError`."""

@@ -99,8 +99,15 @@ class SplitParameters(VerticalEstimator):
             raise ParameterError(
                 f"watch is True, False, or the part of rows in the rarest class, at most .5, not {watch!r}"
             )
+        if self.finish < 0:
+            raise ParameterError(f"finish is 0 epochs or more, not {self.finish}")
+        if self.optimizer is not None and not callable(self.optimizer):
+            raise ParameterError(
+                f"optimizer is a function of parameters, as torch.optim.Adam, not {self.optimizer!r}"
+            )
         if not isinstance(meter, bool | str | Path) or (
-            not isinstance(meter, bool) and not Path(meter).absolute().parent.is_dir()
+            not isinstance(meter, bool)
+            and (not Path(meter).absolute().parent.is_dir() or Path(meter).is_dir())
         ):
             raise ParameterError(f"meter is True, False, or a file in a folder that is there, not {meter!r}")
         return Setting(

@@ -102,7 +102,9 @@ class Setting:
             (self.said(), self.session.members, self.gradients, self.activations, self.classes, shapes)
         )
         tables: list[Any] = [table for table in (self.x, self.labels) if table is not None]
-        return Kept(self.checkpoint, self.who, fingerprint(said, *tables))
+        found = Kept(self.checkpoint, self.who, fingerprint(said, *tables))
+        found.require()
+        return found
 
     def activation_noise(self) -> Shown | None:
         """Noise on activations, and who pays for it. Raises `NotAllowed`, `NotCovered`, `UsageError`."""
