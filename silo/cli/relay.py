@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -86,12 +86,19 @@ def relay(
     return 0
 
 
+_AMONG_MEMBERS: Final = frozenset({"fit", "score"})
+
+
 def line(finished: Finished) -> str:
     """One round for people: how many members are in its sum, why there is none, or that none was asked for."""
     lost = f", without {', '.join(finished.lost)}" if finished.lost else ""
     lost += f", wrong shares from {', '.join(finished.liars)}" if finished.liars else ""
     end = f"{finished.seconds:.2f} s"
-    if finished.problem:
+    from silo.protocols.errors import UnlikeTerms
+
+    # What members leave open to each other in a fit or a scoring is for them to judge, and no failure here.
+    judged = finished.tag in _AMONG_MEMBERS and isinstance(finished.problem, UnlikeTerms)
+    if finished.problem and not judged:
         what, end = f"no sum{lost}", f"[{finished.problem.code}] {finished.problem}"
     elif finished.survivors:
         count = len(finished.survivors)

@@ -6,7 +6,7 @@ import pytest
 
 from silo.aggregator import Finished
 from silo.cli.relay import line
-from silo.protocols.errors import TooFewParties
+from silo.protocols.errors import TooFewParties, UnlikeTerms
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,10 @@ from silo.protocols.errors import TooFewParties
         (
             Finished(1, "intersect", (), {}, (), None, 0.001),
             "round 1 intersect: the members were called and go on by themselves, with nothing to add up here; 0.00 s",
+        ),
+        (
+            Finished(1, "fit", (), {}, (), UnlikeTerms("the members disagree about width of the cut"), 0.001),
+            "round 1 fit: the members were called and go on by themselves, with nothing to add up here; 0.00 s",
         ),
     ],
 )
