@@ -1,6 +1,6 @@
 """Attacks on split learning: what leaves, or is not refused, beyond docs/split.md, docs/leakage.md and SECURITY.md.
 
-Each test says what is claimed, and what happens instead.
+Each test says what is claimed, and what happened instead before it was mended.
 """
 
 from __future__ import annotations

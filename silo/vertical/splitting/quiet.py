@@ -7,8 +7,6 @@ real modules draw from a state of torch's generators that is put back, so that n
 
 from __future__ import annotations
 
-import contextlib
-
 import torch
 
 from silo.protocols.split.schedule import Places
@@ -43,10 +41,14 @@ class Quiet:
     def step(self, rows: int) -> None:
         """Move by the batch's gradients, if all of them are numbers."""
         gradients = [p.grad for p in self.part.trained if p.grad is not None]
-        if self._failed or not all(bool(torch.isfinite(one).all()) for one in gradients):
-            self._failed, self.lost = False, self.lost + 1
-            for p in self.part.trained:
-                p.grad = None
-            return
-        with contextlib.suppress(Exception), torch.random.fork_rng(self.devices):
-            self.part.step(rows)
+        failed, self._failed = self._failed, False
+        if not failed and all(bool(torch.isfinite(one).all()) for one in gradients):
+            with torch.random.fork_rng(self.devices):
+                try:
+                    self.part.step(rows)
+                    return
+                except Exception:  # of any optimiser: see above  # noqa: S110
+                    pass
+        self.lost += 1
+        for p in self.part.trained:
+            p.grad = None

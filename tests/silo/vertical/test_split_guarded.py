@@ -353,6 +353,19 @@ def test_a_batch_that_gives_the_real_modules_no_numbers_is_left_out(spoils: Any)
     assert any(not np.array_equal(value, before[name]) for name, value in part.arrays().items())
 
 
+def test_an_optimiser_that_fails_ends_nothing() -> None:
+    class Fails(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            raise RuntimeError("no memory")
+
+    part = Part({"top": nn.Linear(2, 1)}, lambda p: Fails(p, lr=0.1))
+    quiet = Quiet(part, None, torch.tensor([0, 1]))
+    quiet.learn(np.arange(2), np.ones((2, 2), np.float32))
+    quiet.step(2)
+    assert quiet.lost == 1
+    assert all(p.grad is None for p in part.trained)
+
+
 def test_what_was_left_out_is_told_to_its_owner_alone(caplog: pytest.LogCaptureFixture) -> None:
     model = SplitNetwork()
     model.parts_ = {}
