@@ -8,7 +8,8 @@ labels, or two rows, are told apart with an AUC of Phi(mu / sqrt 2) at best, how
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from numbers import Real
 from typing import Final
 
 from silo.crypto.rng import Rng
@@ -49,16 +50,19 @@ class Noise:
             self.delta is None
         ):
             raise ParameterError("Noise takes a noise_multiplier, or a target epsilon with its delta")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+                raise ParameterError(f"{field.name} of a Noise is a number, not {value!r}")
         if self.noise_multiplier is not None and not LEAST_SIGMA <= self.noise_multiplier <= MOST_SIGMA:
             raise ParameterError(
                 f"noise_multiplier is from {LEAST_SIGMA:g} to {MOST_SIGMA:g}, not {self.noise_multiplier}"
             )
         if self.epsilon is not None and self.delta is not None:
             Budget(self.epsilon, self.delta)
-        for name in ("clip", "row_clip"):
-            value = getattr(self, name)
-            if not 0 < value <= _LARGEST_CLIP:
-                raise ParameterError(f"{name} is above 0 and at most {_LARGEST_CLIP:g}, not {value}")
+        for name, clip in (("clip", self.clip), ("row_clip", self.row_clip)):
+            if not 0 < clip <= _LARGEST_CLIP:
+                raise ParameterError(f"{name} is above 0 and at most {_LARGEST_CLIP:g}, not {clip}")
 
     def plan(self, direction: str, epochs: int, account: Account | None = None) -> NoisePlan:
         """What all epochs cost; with an account also what is left there. Nothing is written or drawn.

@@ -85,7 +85,7 @@ def require_columns(session: Session) -> None:
     if policy.terms.without_noise == "refuse":
         raise NotCovered(
             f"noise on gradients covers the labels of {session.me} and not its columns, and its privacy policy counts "
-            f"per {policy.terms.unit}: leave its bottom out, or agree on a budget per {LABEL}, or on "
+            f"per {policy.terms.unit}: leave its bottom out, or agree on a budget whose unit is {LABEL}, or on "
             'without_noise = "record"'
         )
     policy.release("the label party's columns in the direction of gradients")

@@ -373,6 +373,13 @@ def test_what_was_left_out_is_told_to_its_owner_alone(caplog: pytest.LogCaptureF
     assert "3 batches gave the real modules no numbers" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["noise_multiplier", "clip", "row_clip"])
+@pytest.mark.parametrize("value", ["8", True, [1.0]])
+def test_a_noise_that_is_no_number_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(ParameterError, match=f"{name} of a Noise is a number, not"):
+        Noise(**{"noise_multiplier": 8.0, name: value})
+
+
 @pytest.mark.parametrize("wrong", ["activations", "decorrelation"])
 def test_protection_that_would_do_nothing_is_refused(wrong: str) -> None:
     from silo.vertical import Decorrelation
