@@ -87,9 +87,7 @@ def main() -> None:
     )
     # Per label: the noise covers labels, and not what the bank's own bottom shows of its columns.
     budget = {"bank": silo.Budget(epsilon=4.0, delta=1e-5)}
-    hidden, plan, epsilon = silo.simulate(list(given), protected, given, budget=budget, unit="label", **two)[
-        "bank"
-    ]
+    hidden, plan, epsilon = silo.simulate(list(given), protected, given, budget=budget, **two)["bank"]
     print(f"one process:        AUC {roc_auc_score(y, pooled[:, 1]):.3f}")
     print(f"two members:        AUC {roc_auc_score(y, scores[:, 1]):.3f}")
     print(f"largest difference: {np.abs(scores - pooled).max():.1e}")

@@ -43,7 +43,6 @@ def simulate(
     hub: Hub | None = None,
     threads: int = 1,
     budget: Budget | Mapping[str, Budget] | None = None,
-    unit: str = "record",
     vertical: Vertical | None = None,
     **sum_terms: Any,
 ) -> dict[str, T]:
@@ -53,15 +52,14 @@ def simulate(
     of a charter's [sum], such as protocol, clip, bits, blinded; two parties need two_party=silo.TWO_PARTY_WORDS.
     Under paillier and ckks the first party holds the key, or the one named by `key_holder`.
     `threads` is what each party's long work may take.
-    With a `budget`, for all or by name, each party has a privacy policy and a ledger, which is gone at the end; `unit`
-    is whose privacy it counts: record, patient, label.
+    With a `budget`, for all or by name, each party has a privacy policy and a ledger, which is gone at the end.
     `vertical` is what vertical models may ask; without it everything, and nothing must be noised.
     Raises the error of the party that failed first, with its name in a note.
     """
     names = _names(parties)
     given = _given(names, inputs)
     with tempfile.TemporaryDirectory(prefix="silo-") as folder:
-        policies = _policies(names, budget, unit)
+        policies = _policies(names, budget)
         charter, identities = _agree(names, Path(folder), rows, sum_terms, policies, vertical)
         hub = hub or Hub()
         patience = Patience(charter.time.reconnect, charter.time.silence, charter.time.work)
@@ -173,11 +171,11 @@ def _given(
     return {name: (one,) for name, one in zip(names, inputs, strict=True)}
 
 
-def _policies(names: Sequence[str], budget: Budget | Mapping[str, Budget] | None, unit: str) -> list[Privacy]:
+def _policies(names: Sequence[str], budget: Budget | Mapping[str, Budget] | None) -> list[Privacy]:
     if budget is None:
         return []
     budgets = dict.fromkeys(names, budget) if isinstance(budget, Budget) else budget
-    return [Privacy(name, "rows", one.epsilon, one.delta, unit) for name, one in budgets.items()]
+    return [Privacy(name, "rows", one.epsilon, one.delta) for name, one in budgets.items()]
 
 
 def _agree(

@@ -134,7 +134,7 @@ def _agree(home: Path, names: list[str], length: int, rounds: int, protocol: str
         time=Times(silence=300),
         intersection=Intersection(rows=length) if protocol == INTERSECT else None,
         vertical=_vertical(protocol, length) if fits else None,
-        privacy=[Privacy(names[0], "labels", 1000.0, 1e-5, unit="label", without_noise="record")]
+        privacy=[Privacy(names[0], "labels", 1000.0, 1e-5, without_noise="record")]
         if _noised(protocol)
         else (),
         now=now,

@@ -58,7 +58,7 @@ def run(
         rounds=1,
         rows=rows,
         terms={"two_party": TWO_PARTY_WORDS} if len(names) == 2 else {},
-        privacy=[Privacy(label, DATASET, EPSILON, DELTA, unit="label")],
+        privacy=[Privacy(label, DATASET, EPSILON, DELTA)],
         vertical=Vertical((NAME,), label, rows=rows, passes=epochs, fits=1, noised=("gradients",)),
     )
     tell(f"{people.title}: {', '.join(names)} and a relay, each a process of its own")

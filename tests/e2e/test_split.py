@@ -33,7 +33,7 @@ def test_a_killed_fit_goes_on_and_what_it_spent_stays_spent(found: Found) -> Non
         names=NAMES,
         script=SCRIPTS / "split_party.py",
         terms={"two_party": TWO_PARTY_WORDS},
-        privacy=[Privacy(name, "rows", 30.0, 1e-5, unit="label") for name in NAMES],
+        privacy=[Privacy(name, "rows", 30.0, 1e-5) for name in NAMES],
         vertical=Vertical(MODELS, label="ash", passes=10),
     )
     relay = site.relay()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -32,6 +33,8 @@ Told = Callable[[], None]
 
 JOBS: Final = 5
 """Trainings of one audit: the job, the same undefended, the label party alone, an active host, an unmerged top."""
+REPEATED: Final = 2
+"""Of these, those that each further run trains again."""
 _AUXILIARY: Final = 2000
 _CONFIDENCE: Final = 0.999
 """Of all attacks on gradients at once, as beside a fit."""
@@ -58,7 +61,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Areas under the curve of held-out records: with the defence, without any, and of the label party alone."""
+    """Areas under the curve of held-out records, means over runs: defended, undefended, and the label party alone."""
 
     defended: float
     undefended: float
@@ -99,7 +102,7 @@ def examine(
     runs: int = 1,
     told: Told = lambda: None,
 ) -> Found:
-    """Attack one job, and repeat its gradients' part `runs` times in all. Raises `ParameterError`."""
+    """Attack one job, and repeat it and the undefended one `runs` times in all. Raises `ParameterError`."""
 
     def job(**how: Any) -> SplitTraining:
         settings: dict[str, Any] = {"layers": layers, "defence": defence, "epochs": epochs, "rng": rng}
@@ -108,7 +111,6 @@ def examine(
     with networks.one_thread():
         trained = job()
         made = [_metered(trained, people, epochs, told)]
-        undefended = _plain(job(defence=Defence("none")), people.held_out, epochs, told)
         bare = _blind(people)
         alone = _plain(job(people=bare, defence=Defence("none")), bare.held_out, epochs, told)
         active = job(malicious=True)
@@ -124,7 +126,8 @@ def examine(
             _inversion_row(trained, people, rng),
         ]
         made += [_metered(job(), people, epochs, told) for _ in range(runs - 1)]
-    task = Task(made[0].auc, undefended, alone)
+        plain = [_plain(job(defence=Defence("none")), people.held_out, epochs, told) for _ in range(runs)]
+    task = Task(fmean(run.auc for run in made), fmean(plain), alone)
     bounds = tuple(bound(defence.mu(epoch, width)) for epoch in range(1, epochs + 1))
     return Found(layers, tuple(rows), task, tuple(made), bounds)
 
@@ -145,6 +148,7 @@ def _metered(
         known = auc(training.logits(people.train), people.train.labels)
         readings.append(replace(reading, attacks=tuple(beyond(one, known) for one in reading.attacks)))
         told()
+    training.finish()
     return Run(tuple(readings), auc(training.logits(people.held_out), people.held_out.labels))
 
 
@@ -153,6 +157,7 @@ def _plain(training: SplitTraining, held_out: Part, epochs: int, told: Told) -> 
     for _ in range(epochs):
         training.epoch()
         told()
+    training.finish()
     return auc(training.logits(held_out), held_out.labels)
 
 

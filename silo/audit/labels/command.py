@@ -81,11 +81,11 @@ def check(asked: Asked) -> Ready:
 
 def run(ready: Ready, told: Callable[[int, int], None]) -> Said:
     """Attack, and write the plot. Raises `ParameterError`."""
-    from silo.audit.labels.audit import JOBS, examine
+    from silo.audit.labels.audit import JOBS, REPEATED, examine
     from silo.crypto.rng import SystemRng
 
     asked, held, defence = ready.asked, ready.people, ready.defence
-    total = len(ready.kinds) * (JOBS + asked.runs - 1) * asked.epochs
+    total = len(ready.kinds) * (JOBS + REPEATED * (asked.runs - 1)) * asked.epochs
     done = [0]
 
     def step() -> None:
@@ -208,7 +208,7 @@ def _screen(title: str, defence: Defence, found: Sequence[Found]) -> str:
             "",
             f"{one.layers} bottoms",
             table(header, cells, right=(1, 2, 3, 4, 5)),
-            f"task: {task.defended:.3f} defended, {task.undefended:.3f} undefended, {task.alone:.3f} label party alone",
+            f"task: {task.defended:.4f} defended, {task.undefended:.4f} undefended, {task.alone:.4f} label party alone",
         ]
         if len(one.runs) > 1:
             last = [made.readings[-1] for made in one.runs]

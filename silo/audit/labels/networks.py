@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 LAYERS: Final = ("linear", "two-layer")
 WIDTH: Final = 16
+HIDDEN: Final = 32
+"""Of a bottom of two layers."""
 
 
 def generator(rng: Rng) -> torch.Generator:
@@ -41,16 +43,19 @@ def bottom(inputs: int, layers: str, source: torch.Generator, width: int = WIDTH
 
     if layers == "linear":
         return linear(inputs, width, source)
-    return nn.Sequential(linear(inputs, WIDTH, source), nn.ReLU(), linear(WIDTH, width, source))
+    return nn.Sequential(linear(inputs, HIDDEN, source), nn.ReLU(), linear(HIDDEN, width, source))
 
 
 def top(source: torch.Generator, width: int = WIDTH) -> nn.Module:
-    """From the sum of the bottoms' outputs to one logit."""
+    """From so many numbers of the bottoms to one logit."""
     from torch import nn
 
-    if width == 1:
-        return nn.Identity()
     return nn.Sequential(linear(width, WIDTH, source), nn.ReLU(), linear(WIDTH, 1, source))
+
+
+def guide(source: torch.Generator, width: int = WIDTH) -> nn.Module:
+    """What stands in for the top where labels are protected."""
+    return linear(width, 1, source)
 
 
 def batches(count: int, size: int, source: torch.Generator) -> Iterator[torch.Tensor]:

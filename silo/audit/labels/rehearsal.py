@@ -35,17 +35,22 @@ _RUNS: Final = 3
 _LENGTH: Final = 60
 _CHANCE: Final = 3.5
 """In units of what chance does to a mean of so many records; the largest of 28 honest fits on real data was 2.7."""
-_HIDDEN: Final = 16
+_GUIDED_CHANCE: Final = 6.0
+"""Under a guide all records are pushed along one line, where chance has its way, and directions tell a hijacker."""
 _TOP_RATE: Final = 1e-2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rehearsal:
-    """The largest coherence of honest jobs: `most` (windows, batches), from batch t on; the batch size; the noise."""
+    """The largest coherence of honest jobs: `most` (windows, batches), from batch t on; the batch size; the noise.
+
+    `directions`: in how many a guide's gradients point at most; 0 is no guide.
+    """
 
     most: Array
     batch: int
     sigma: float
+    directions: int = 0
 
     def limits(self, step: int) -> Array:
         """Above which coherence, per window, batch `step` is not honest; infinite before a window is full.
@@ -56,7 +61,8 @@ class Rehearsal:
         most = self.most[:, min(step // 4, self.most.shape[1] - 1)]
         hijacked = 1 / math.sqrt(1 + self.sigma**2)
         windows = np.array(WINDOWS)
-        found = most + np.maximum((hijacked - most) / 3, _CHANCE / np.sqrt(self.batch * windows))
+        chance = _GUIDED_CHANCE if self.directions else _CHANCE
+        found = most + np.maximum((hijacked - most) / 3, chance / np.sqrt(self.batch * windows))
         return np.where(windows > step + 1, np.inf, found)
 
 
@@ -79,6 +85,7 @@ def rehearse(
     positive: float | Sequence[float],
     rng: Rng,
     sigma: float = 0.0,
+    directions: int = 0,
     batch: int = 512,
     rate: float = 1e-2,
     make: Maker | None = None,
@@ -86,8 +93,9 @@ def rehearse(
     """Train copies of `bottom` on made-up labels, and note what comes back. Raises `ParameterError`.
 
     `sample`: (records, features) of the host. `positive`: the agreed ratio of the positive class, or several that are
-    possible. `sigma`: the declared noise on residuals. `batch` and `rate`: the job's batch size and the host's learning
-    rate. `make` makes the optimiser of bottom and top in place of Adam.
+    possible. `sigma`: the declared noise on residuals; `directions`: the most that a guide's gradients have, 0 without.
+    `batch` and `rate`: the job's batch size and the host's learning rate. `make` makes both optimisers in place
+    of Adam.
     """
     ratios = [positive] if isinstance(positive, int | float) else list(positive)
     if not all(0 < one < 1 for one in ratios) or not ratios or sigma < 0 or batch < 2 or len(sample) < 2:
@@ -95,7 +103,8 @@ def rehearse(
             "a rehearsal needs a ratio of positives between 0 and 1, noise of at least 0, and two records or more"
         )
     each = [one for one in ratios for _ in range(max(_RUNS // len(ratios), 1))]
-    runs = np.array([_run(bottom, sample, one, sigma, batch, _makers(make, rate), rng) for one in each])
+    makers = _makers(make, rate)
+    runs = np.array([_run(bottom, sample, one, sigma, directions > 0, batch, makers, rng) for one in each])
     runs = runs[np.isfinite(runs).all(axis=(1, 2))]
     if not len(runs):
         raise ParameterError(
@@ -103,7 +112,7 @@ def rehearse(
         )
     largest = runs.max(axis=0)
     # From each batch on, so that what is larger later on is allowed now.
-    return Rehearsal(np.maximum.accumulate(largest[:, ::-1], axis=1)[:, ::-1], batch, sigma)
+    return Rehearsal(np.maximum.accumulate(largest[:, ::-1], axis=1)[:, ::-1], batch, sigma, directions)
 
 
 def _makers(make: Maker | None, rate: float) -> tuple[Maker, Maker]:
@@ -120,15 +129,15 @@ def _run(
     sample: Array,
     positive: float,
     sigma: float,
+    guided: bool,
     batch: int,
     makers: tuple[Maker, Maker],
     rng: Rng,
 ) -> Array:
     """Coherences (windows, batches) of one simulated job."""
     import torch
-    from torch import nn
 
-    from silo.audit.labels.networks import generator, linear
+    from silo.audit.labels.networks import generator, guide, top
 
     source = generator(rng)
     own = copy.deepcopy(bottom)
@@ -140,23 +149,23 @@ def _run(
         score = hidden @ torch.empty(hidden.shape[1]).normal_(generator=source)
         score = score / score.std().clamp_min(1e-9) + torch.empty(len(score)).normal_(generator=source)
         labels = (score > torch.quantile(score, 1 - positive)).float()
-    top = nn.Sequential(linear(hidden.shape[1], _HIDDEN, source), nn.ReLU(), linear(_HIDDEN, 1, source))
-    hosts, tops = makers[0](own.parameters()), makers[1](top.parameters())
+    head = (guide if guided else top)(source, hidden.shape[1])
+    hosts, heads = makers[0](own.parameters()), makers[1](head.parameters())
     pushes: list[Array] = []
     found = np.zeros((len(WINDOWS), _LENGTH))
     for step in range(_LENGTH):
         rows = (torch.empty(batch).uniform_(generator=source) * len(features)).long()
         sent = own(features[rows])
         received = sent.detach().flatten(1).to("cpu", torch.float32).requires_grad_()
-        logits = top(received)[:, 0]
+        logits = head(received)[:, 0]
         noise = torch.empty(batch).normal_(generator=source)
         residual = torch.sigmoid(logits.detach()) - labels[rows] + sigma * noise
-        for optimizer in (hosts, tops):
+        for optimizer in (hosts, heads):
             optimizer.zero_grad()
         logits.backward(residual / batch)
         returned = torch.zeros_like(received) if received.grad is None else received.grad
         sent.backward(returned.reshape(sent.shape).to(sent))
-        for optimizer in (hosts, tops):
+        for optimizer in (hosts, heads):
             optimizer.step()
         pushes.append(push(returned.numpy()))
         for place, window in enumerate(WINDOWS):

@@ -27,9 +27,8 @@ Saw = Callable[[Array, Array], None]
 
 BATCH: Final = 512
 RATE: Final = 1e-2
-HOST_RATE_UNDER_NOISE: Final = 5e-3
-GUIDE_RATE: Final = 3e-3
-"""Under noise the host's bottom and the guide take small steps, and smaller ones towards the end."""
+RATE_UNDER_NOISE: Final = 3e-3
+"""Of host and guide, the default of `silo.vertical.SplitNetwork`; smaller towards the end."""
 
 
 class SplitTraining:
@@ -48,6 +47,7 @@ class SplitTraining:
         batch: int = BATCH,
     ) -> None:
         import torch
+        from torch import nn
 
         from silo.audit.labels.malicious import Inflated
 
@@ -58,42 +58,56 @@ class SplitTraining:
         self._labels = torch.from_numpy(people.train.labels)
         width = networks.WIDTH if merged else 1
         guests, hosts = people.train.guest.shape[1], people.train.host.shape[1]
-
-        def label_side() -> tuple[nn.Module, nn.Module]:
-            return networks.bottom(guests, layers, self._source, width), networks.top(self._source, width)
-
         self.host: nn.Module = networks.bottom(hosts, layers, self._source, width)
-        self._guest, self._top = label_side()
-        own = [*self._guest.parameters(), *self._top.parameters()]
-        self._own = torch.optim.Adam(own, RATE)
-        noised = defence.name == "guide"
-        host_rate = HOST_RATE_UNDER_NOISE if noised else RATE
+        self._guest = networks.bottom(guests, layers, self._source, width)
+        self._top = networks.top(self._source, width) if merged else nn.Identity()
+        self._own = torch.optim.Adam([*self._guest.parameters(), *self._top.parameters()], RATE)
         kind = Inflated if malicious else torch.optim.Adam
-        self._hosts: torch.optim.Optimizer = kind(self.host.parameters(), host_rate)
-        self._guide = label_side() if noised else None
+        rate = RATE_UNDER_NOISE if defence.guaranteed else RATE
+        self._hosts: torch.optim.Optimizer = kind(self.host.parameters(), rate)
+        self._guide = networks.guide(self._source, width) if defence.guaranteed else None
         if self._guide is not None:
-            of_guide = [one for module in self._guide for one in module.parameters()]
-            self._guides = torch.optim.Adam(of_guide, GUIDE_RATE)
-        self._rates = [one.param_groups[0]["lr"] for one in self._optimizers()]
+            self._guides = torch.optim.Adam(self._guide.parameters(), rate)
 
     def epoch(self, saw: Saw | None = None) -> None:
         """Train once over all rows; `saw` is told the rows and gradients of each batch as the host receives them."""
         if self._guide is not None:
-            for optimizer, rate in zip(self._optimizers(), self._rates, strict=True):
-                optimizer.param_groups[0]["lr"] = rate * max(1 - self._done / self._epochs, 0.0)
+            for optimizer in (self._hosts, self._guides):
+                _slow(optimizer, RATE_UNDER_NOISE, self._done, self._epochs)
         for rows in networks.batches(len(self._labels), self._batch, self._source):
             gradients = self._step(rows)
             if saw is not None:
                 saw(rows.numpy(), gradients.numpy())
         self._done += 1
 
+    def finish(self) -> None:
+        """Let the label party's modules learn on, for as long, from activations that no longer move; none leave."""
+        import torch
+
+        guest, host = self._train
+        with torch.no_grad():
+            came = self.host(host)
+        for epoch in range(self._epochs):
+            _slow(self._own, RATE, epoch, self._epochs)
+            for rows in networks.batches(len(self._labels), self._batch, self._source):
+                self._fit(guest[rows], came[rows], self._labels[rows])
+
     def logits(self, part: Part) -> Array:
         """The model's logits, (records,)."""
-        return self._logits(part, self._guest, self._top)
+        import torch
+
+        with torch.no_grad():
+            cut = self._guest(torch.from_numpy(part.guest)) + self.host(torch.from_numpy(part.host))
+            return np.asarray(self._top(cut)[:, 0].numpy())
 
     def prior(self, part: Part) -> Array:
         """Logits that hardly depend on any single label: the guide's where there is one."""
-        return self.logits(part) if self._guide is None else self._logits(part, *self._guide)
+        import torch
+
+        if self._guide is None:
+            return self.logits(part)
+        with torch.no_grad():
+            return np.asarray(self._guide(self.host(torch.from_numpy(part.host)))[:, 0].numpy())
 
     def activations(self, host: Array) -> Array:
         """What the host sends for its features, (records, width)."""
@@ -102,22 +116,12 @@ class SplitTraining:
         with torch.no_grad():
             return np.asarray(self.host(torch.from_numpy(host)).numpy())
 
-    def _optimizers(self) -> list[torch.optim.Optimizer]:
-        return [self._hosts, *([] if self._guide is None else [self._guides])]
-
-    def _logits(self, part: Part, guest: nn.Module, top: nn.Module) -> Array:
-        import torch
-
-        with torch.no_grad():
-            cut = guest(torch.from_numpy(part.guest)) + self.host(torch.from_numpy(part.host))
-            return np.asarray(top(cut)[:, 0].numpy())
-
     def _step(self, rows: torch.Tensor) -> torch.Tensor:
         guest, host = (table[rows] for table in self._train)
         sent = self.host(host)
         received = sent.detach().requires_grad_()
         if self._guide is not None:
-            returned = self._guided(guest, received, self._labels[rows])
+            returned = self._guided(self._guide, received, self._labels[rows])
             self._fit(guest, received.detach(), self._labels[rows])
         else:
             self._fit(guest, received, self._labels[rows])
@@ -137,18 +141,22 @@ class SplitTraining:
         binary_cross_entropy_with_logits(logits, labels).backward()  # type: ignore[no-untyped-call]
         self._own.step()
 
-    def _guided(self, guest: torch.Tensor, received: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _guided(self, guide: nn.Module, received: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Noise the guide's residuals; nothing but these reaches the guide or the host."""
         import torch
 
-        bottom, top = self._guide or (self._guest, self._top)
-        logits = top(bottom(guest) + received)[:, 0]
+        logits = guide(received)[:, 0]
         noise = torch.empty_like(labels).normal_(generator=self._source)
         residual = torch.sigmoid(logits.detach()) - labels + self._defence.sigma * noise
         self._guides.zero_grad()
         logits.backward(residual / len(labels))
         self._guides.step()
         return _gradient(received) * len(labels)
+
+
+def _slow(optimizer: torch.optim.Optimizer, rate: float, done: int, epochs: int) -> None:
+    """Steps shrink to nothing over so many epochs."""
+    optimizer.param_groups[0]["lr"] = rate * max(1 - done / epochs, 0.0)
 
 
 def _gradient(received: torch.Tensor) -> torch.Tensor:

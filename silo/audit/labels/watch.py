@@ -6,9 +6,12 @@ A hijacker of the feature space (Pasquini et al. 2021) pushes all records alike,
 host compares how coherent the pushes are with a rehearsal of the honest job, over short windows and long ones, so that
 a hijack is still found beneath the declared noise, only later.
 
-Adversary: a top party that hijacks as published, with or without the declared noise. One that knows this test can send
-gradients which cancel, and pull more slowly; nothing here is a guarantee. A rehearsal of a very rare class is coherent
-itself at first, and the watch then waits until it is not.
+Where a guide was declared its gradients point in one direction for each logit, whatever the noise; a hijacker's differ
+from record to record, and the first batch tells.
+
+Adversary: a top party that hijacks as published, with or without the declared noise. One that knows these tests can
+send gradients which cancel, in few directions, and pull more slowly; nothing here is a guarantee. A rehearsal of a very
+rare class is coherent itself at first, and the watch then waits until it is not.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from silo.audit.labels.directions import ROUNDED, outside
 from silo.audit.labels.rehearsal import WINDOWS, Rehearsal, coherence, push
 from silo.protocols.errors import ProtocolViolation
 
@@ -49,10 +53,17 @@ class Watch:
 
     def saw(self, gradients: Array) -> None:
         """Take in one batch (records, width) before the bottom learns from it. Raises `Hijacked`."""
+        self._step += 1
+        most = self._rehearsal.directions
+        if most and outside(gradients, most) > ROUNDED:
+            raise self._hijacked(
+                "its gradients point elsewhere for each record, as no guide's do",
+                f"at most {most} directions",
+                f"{outside(gradients, most):.1%} outside them",
+            )
         self._pushes.append(push(gradients))
         self._counts.append(len(gradients))
-        limits = self._rehearsal.limits(self._step)
-        self._step += 1
+        limits = self._rehearsal.limits(self._step - 1)
         every, counts = np.array(self._pushes), np.array(self._counts)
         found = np.array([coherence(every[-window:], counts[-window:]) for window in WINDOWS])
         # What is no number is no honest gradient either.
@@ -60,11 +71,17 @@ class Watch:
         worst = int(np.argmax(over))
         self._above = self._above + 1 if over[worst] > 0 else 0
         if self._above >= _IN_A_ROW:
-            raise Hijacked(
-                "its gradients push all records alike, as no honest top does: leave the job, for the features that "
-                "were sent are at stake",
-                culprits=(self._party,) if self._party else (),
-                round=self._step,
-                expected=f"a coherence of at most {limits[worst]:.3f}",
-                found=f"{found[worst]:.3f}",
+            raise self._hijacked(
+                "its gradients push all records alike, as no honest top does",
+                f"a coherence of at most {limits[worst]:.3f}",
+                f"{found[worst]:.3f}",
             )
+
+    def _hijacked(self, what: str, expected: str, found: str) -> Hijacked:
+        return Hijacked(
+            f"{what}: leave the job, for the features that were sent are at stake",
+            culprits=(self._party,) if self._party else (),
+            round=self._step,
+            expected=expected,
+            found=found,
+        )

@@ -33,8 +33,12 @@ class Bottom:
         self._x, self._keep, self._extra = x, keep, extra
         self._waiting: deque[tuple[torch.Tensor, torch.Tensor]] = deque()
         self.guard = Guard()
+        self.slowing = 0
+        """Over how many epochs steps get smaller; 0 is never."""
 
     def begin(self, epoch: int) -> None:
+        if self.slowing:
+            self.part.slow(epoch, self.slowing)
         self._waiting.clear()
         self.guard.begin()
         self.part.train()

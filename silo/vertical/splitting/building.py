@@ -15,6 +15,7 @@ from silo.privacy.token import NoiseToken
 from silo.protocols.split.wire import Rows
 from silo.vertical.splitting import modules
 from silo.vertical.splitting.bottoms import Bottom, largest
+from silo.vertical.splitting.guided import GuidedTop
 from silo.vertical.splitting.marvell import Marvell
 from silo.vertical.splitting.metering import LiveMeter
 from silo.vertical.splitting.noise import NoisePlan
@@ -22,7 +23,7 @@ from silo.vertical.splitting.part import Part
 from silo.vertical.splitting.paying import Payer
 from silo.vertical.splitting.randomized import RandomizedLabels
 from silo.vertical.splitting.residuals import Labels, NoisedResiduals, Residuals, ToldResiduals
-from silo.vertical.splitting.setting import Setting
+from silo.vertical.splitting.setting import Hidden, Setting
 from silo.vertical.splitting.tops import Top
 
 if TYPE_CHECKING:
@@ -104,57 +105,61 @@ def bottom_of(
     return found
 
 
-def tops(setting: Setting, *, own: bool) -> tuple[Part, Part | None]:
-    """The real modules, and the guide's where labels are protected."""
+def real(setting: Setting, *, own: bool) -> Part:
+    """The label party's modules; `own` with its bottom."""
     named: Mapping[str, nn.Module | None] = {
         "top": required(setting, setting.top, "top"),
         "bottom": required(setting, setting.bottom, "bottom") if own and setting.bottom is not None else None,
     }
-    guide = Part(named, setting.make) if setting.guided else None
-    return Part(named, setting.make), guide
+    return Part(named, setting.make)
 
 
 def top_of(
     setting: Setting,
-    parts: tuple[Part, Part | None],
-    noise: tuple[NoisePlan | RandomizedLabels, Payer] | None,
+    part: Part,
+    noise: Hidden | None,
+    width: int,
     logits: int,
     keep: Keep,
 ) -> Top:
-    """The label party's work."""
+    """The label party's work; it is shown activations of `width` numbers."""
     if setting.labels is None:
         raise ParameterError(f"{setting.who} has no labels")
-    real, guide = parts
-    residuals: Residuals | None = None
-    if noise is not None:
-        how, payer = noise
-        rng = setting.session.rng
-        if isinstance(how, RandomizedLabels):
-            event = how.event(setting.classes)
-            residuals = ToldResiduals(
-                setting.labels, logits, how, lambda epoch: payer.pay(event, "a fit"), rng=rng
-            )
-        else:
-            plan = how
-            residuals = NoisedResiduals(
-                setting.labels,
-                logits,
-                plan.noise_multiplier,
-                lambda epoch: payer.pay(plan.event, f"epoch {epoch + 1}"),
-                rng=rng,
-            )
-    x = setting.x if "bottom" in real.modules else None
-    marvell, rng = setting.gradients, setting.session.rng
-    return Top(
-        real,
+    x = setting.x if "bottom" in part.modules else None
+    who, rng = setting.who, setting.session.rng
+    meter = _meter(setting, setting.labels, None if noise is None else noise[0])
+    if noise is None:
+        marvell = setting.gradients
+        disguise = partial(marvell.disguise, rng=rng) if isinstance(marvell, Marvell) else None
+        return Top(part, x, setting.labels, keep, who=who, disguise=disguise, meter=meter)
+    return GuidedTop(
+        part,
         x,
         setting.labels,
         keep,
-        who=setting.who,
-        guide=guide,
-        residuals=residuals,
-        disguise=partial(marvell.disguise, rng=rng) if isinstance(marvell, Marvell) else None,
-        meter=_meter(setting, setting.labels, None if noise is None else noise[0]),
+        who=who,
+        residuals=_residuals(setting, setting.labels, noise, logits),
+        width=width,
+        logits=logits,
+        rate=setting.rate,
+        epochs=setting.terms.epochs,
+        meter=meter,
+    )
+
+
+def _residuals(setting: Setting, labels: Labels, noise: Hidden, logits: int) -> Residuals:
+    """What the guide learns from; an epoch, or a fit, is paid for as it begins."""
+    how, payer = noise
+    rng = setting.session.rng
+    if isinstance(how, RandomizedLabels):
+        event = how.event(setting.classes)
+        return ToldResiduals(labels, logits, how, lambda epoch: payer.pay(event, "a fit"), rng=rng)
+    return NoisedResiduals(
+        labels,
+        logits,
+        how.noise_multiplier,
+        lambda epoch: payer.pay(how.event, f"epoch {epoch + 1}"),
+        rng=rng,
     )
 
 

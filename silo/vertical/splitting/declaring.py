@@ -1,10 +1,12 @@
-"""How much noise there is on residuals, as the label party says it in the roll call: what a watch allows for."""
+"""How labels are protected, as the label party says it in the roll call: what a host's watch allows for."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from silo.protocols.errors import UnlikeTerms
+from silo.protocols.split.terms import MOST_WIDTH
 from silo.vertical.splitting.noise import GRADIENTS, LEAST_SIGMA, MOST_SIGMA, NoisePlan
 from silo.vertical.splitting.randomized import RandomizedLabels
 
@@ -12,38 +14,52 @@ if TYPE_CHECKING:
     from silo.vertical.splitting.setting import Setting
 
 _NONE: Final = "0"
-_TOLD: Final = "told at random"
-"""Labels; their residuals are exact."""
-_LONGEST: Final = 24
+_TOLD: Final = "told"
+"""Labels, at random; their residuals are exact."""
+_LONGEST: Final = 32
 
 
-def word(how: NoisePlan | RandomizedLabels | None) -> str:
-    """What the label party says."""
-    if isinstance(how, RandomizedLabels):
-        return _TOLD
-    return _NONE if how is None else f"{how.noise_multiplier:g}"
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """The noise on residuals, 0 for none; and in how many directions a guide's gradients point, 0 without a guide."""
+
+    sigma: float
+    directions: int
 
 
-def sigma(how: NoisePlan | RandomizedLabels | None) -> float:
-    """The noise on residuals; 0 for none."""
-    return how.noise_multiplier if isinstance(how, NoisePlan) else 0.0
+def word(how: NoisePlan | RandomizedLabels | None, classes: int) -> str:
+    """What the label party says: the noise and how many classes there are."""
+    if how is None:
+        return _NONE
+    return f"{_TOLD if isinstance(how, RandomizedLabels) else f'{how.noise_multiplier:g}'} of {classes}"
 
 
-def read(setting: Setting, said: str) -> float:
-    """The noise that was declared. Raises `UnlikeTerms` for what cannot be, and for none where noise was agreed on."""
+def own(how: NoisePlan | RandomizedLabels | None, classes: int) -> Declared:
+    """Of who has the labels itself."""
+    return Declared(how.noise_multiplier if isinstance(how, NoisePlan) else 0.0, classes if how else 0)
+
+
+def read(setting: Setting, said: str) -> Declared:
+    """What was declared. Raises `UnlikeTerms` for what cannot be, and for no noise where noise was agreed on."""
     vertical = setting.session.charter.vertical
-    if said == _NONE and vertical is not None and GRADIENTS in vertical.noised:
-        raise UnlikeTerms(
-            "the label party declares no noise on residuals, and the charter lets no gradient leave without"
-        )
-    if said in (_NONE, _TOLD):
-        return 0.0
-    try:
-        found = float(said) if len(said) <= _LONGEST else -1.0
-    except ValueError:
-        found = -1.0
-    if not LEAST_SIGMA <= found <= MOST_SIGMA:
+    if said == _NONE:
+        if vertical is not None and GRADIENTS in vertical.noised:
+            raise UnlikeTerms(
+                "the label party declares no noise on residuals, and the charter lets no gradient leave without"
+            )
+        return Declared(0.0, 0)
+    noise, _, classes = said[:_LONGEST].partition(" of ")
+    sigma = 0.0 if noise == _TOLD else _number(noise)
+    many = int(classes) if classes.isascii() and classes.isdecimal() else 0
+    if not (noise == _TOLD or LEAST_SIGMA <= sigma <= MOST_SIGMA) or not 2 <= many <= MOST_WIDTH:
         raise UnlikeTerms(
             f"the label party declares a noise on residuals that cannot be: {said[:_LONGEST]!r}"
         )
-    return found
+    return Declared(sigma, many)
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return -1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from threadpoolctl import threadpool_limits
 
@@ -13,15 +14,20 @@ from silo.protocols.split import host, label, ushaped
 from silo.protocols.split.line import Line
 from silo.protocols.split.schedule import Schedule
 from silo.protocols.vertical.context import SPLIT, Context
-from silo.vertical.checkpoints import Arrays
 from silo.vertical.meeting import Meeting, meet
 from silo.vertical.splitting import apart, building, declaring, modules, watching
+from silo.vertical.splitting.bottoms import Bottom
+from silo.vertical.splitting.declaring import Declared
 from silo.vertical.splitting.kept import Kept
 from silo.vertical.splitting.metering import Leak
-from silo.vertical.splitting.part import Part
+from silo.vertical.splitting.middle import Middle
+from silo.vertical.splitting.part import Part, headed, under
 from silo.vertical.splitting.paying import Payer
 from silo.vertical.splitting.setting import BACK, CUT, SIGMA, Hidden, Setting, Shown
-from silo.vertical.splitting.tops import Middle, Top
+from silo.vertical.splitting.tops import Top
+
+if TYPE_CHECKING:
+    from silo.vertical.splitting.private_bottom import PrivateBottom
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,10 +73,10 @@ def _host(setting: Setting) -> Fitted:
     kept = setting.kept(part)
     width, hosts = building.tried_bottom(setting), len(setting.session.members) - 1
     noise = setting.activation_noise()
-    declared: dict[str, float] = {}
+    declared: list[Declared] = []
 
     def settle(agreed: Mapping[str, str]) -> None:
-        declared["sigma"] = declaring.read(setting, agreed[SIGMA])
+        declared.append(declaring.read(setting, agreed[SIGMA]))
 
     bottom = building.bottom_of(
         setting, part, width, noise, lambda done: kept.keep(done, part.arrays()), hosts
@@ -81,7 +87,7 @@ def _host(setting: Setting) -> Fitted:
         if begun.start:
             part.load(kept.at(begun.start))
         party = begun.meeting.context.label
-        bottom.guard = watching.guard(setting, declared["sigma"], party)
+        _prepare(setting, bottom, declared[-1], party)
         begun.drive(
             host.train(begun.line, setting.terms, begun.schedule, bottom, width=width, start=begun.start)
         )
@@ -98,9 +104,9 @@ def _label(setting: Setting) -> Fitted:
             f"{setting.who}: activations= and decorrelation= are for members whose bottom is shown, and that of the "
             "member with the labels is not"
         )
-    parts = building.tops(setting, own=True)
-    kept = setting.kept(parts[0])
-    own = building.tried_bottom(setting) if "bottom" in parts[0].modules else 0
+    real = building.real(setting, own=True)
+    kept = setting.kept(real)
+    own = building.tried_bottom(setting) if "bottom" in real.modules else 0
     noise = setting.label_noise()
     found: dict[str, int] = {}
 
@@ -108,7 +114,6 @@ def _label(setting: Setting) -> Fitted:
         declaring.read(setting, agreed[SIGMA])
         found["width"] = _agreed(setting, agreed, CUT)
         found["logits"] = building.tried_top(setting, own + found["width"])
-        apart.require(setting, found["width"])
 
     hosts = len(setting.session.members) - 1
     cut = "" if setting.cut is None else str(setting.cut)
@@ -118,19 +123,19 @@ def _label(setting: Setting) -> Fitted:
         kept,
         size,
         cut=cut,
-        sigma=declaring.word(noise and noise[0]),
+        sigma=declaring.word(noise and noise[0], setting.classes),
         hidden=noise,
         peers=hosts,
         settle=settle,
         exact=lambda: setting.terms.gradient_bytes(found["width"]),
     )
     width, logits = found["width"], found["logits"]
-    top = building.top_of(setting, parts, noise, logits, lambda done: kept.keep(done, top.arrays()))
+    top = building.top_of(setting, real, noise, width, logits, lambda done: kept.keep(done, top.arrays()))
     _resume(top, kept, begun.start)
     begun.drive(label.train(begun.line, setting.terms, begun.schedule, top, width=width, start=begun.start))
     charges = _paid(noise and noise[1])
     return Fitted(
-        {"real": parts[0]},
+        {"real": real},
         begun.meeting,
         begun.order,
         kept,
@@ -143,9 +148,9 @@ def _label(setting: Setting) -> Fitted:
 
 
 def _owner(setting: Setting) -> Fitted:
-    parts = building.tops(setting, own=False)
+    real = building.real(setting, own=False)
     part = Part({"bottom": building.required(setting, setting.bottom, "bottom")}, setting.make)
-    kept = setting.kept(parts[0], part)
+    kept = setting.kept(real, part)
     width = building.tried_bottom(setting)
     hidden, shown = setting.label_noise(), setting.activation_noise()
     found: dict[str, int] = {}
@@ -157,7 +162,7 @@ def _owner(setting: Setting) -> Fitted:
         apart.require(setting, found["back"])
 
     def keep(done: int) -> None:
-        kept.keep(done, {**_headed("own", part.arrays()), **_headed("top", made[0].arrays())})
+        kept.keep(done, {**headed("own", part.arrays()), **headed("top", made[0].arrays())})
 
     bottom = building.bottom_of(setting, part, width, shown, keep, 1)
     try:
@@ -167,20 +172,19 @@ def _owner(setting: Setting) -> Fitted:
             kept,
             size,
             cut=str(width),
-            sigma=declaring.word(hidden and hidden[0]),
+            sigma=declaring.word(hidden and hidden[0], setting.classes),
             hidden=hidden,
             shown=shown,
             settle=settle,
             exact=lambda: size + setting.terms.gradient_bytes(found["back"]),
         )
-        top = building.top_of(setting, parts, hidden, found["logits"], lambda done: None)
+        top = building.top_of(setting, real, hidden, found["back"], found["logits"], lambda done: None)
         made.append(top)
         if begun.start:
-            part.load(_under("own", kept.at(begun.start)))
+            part.load(under("own", kept.at(begun.start)))
         _resume(top, kept, begun.start, "top")
         (partner,) = (name for name in setting.session.members if name != setting.who)
-        sigma = declaring.sigma(hidden and hidden[0])
-        bottom.guard = watching.guard(setting, sigma, partner)
+        _prepare(setting, bottom, declaring.own(hidden and hidden[0], setting.classes), partner)
         widths = {"width": width, "back": found["back"]}
         begun.drive(
             ushaped.owner(begun.line, setting.terms, begun.schedule, bottom, top, **widths, start=begun.start)
@@ -189,7 +193,7 @@ def _owner(setting: Setting) -> Fitted:
         bottom.close()
     charges = _paid(hidden and hidden[1]) + _paid(shown and shown[1])
     return Fitted(
-        {"bottom": part, "real": parts[0]},
+        {"bottom": part, "real": real},
         begun.meeting,
         begun.order,
         kept,
@@ -291,12 +295,18 @@ def _begin(
     return _Begun(meeting, line, Schedule.of(meeting.context, terms), start)
 
 
+def _prepare(setting: Setting, bottom: Bottom | PrivateBottom, declared: Declared, party: str) -> None:
+    """Let a bottom watch what `party` returns, and slow down under a guide."""
+    bottom.guard = watching.guard(setting, declared, party)
+    bottom.slowing = setting.terms.epochs if declared.directions else 0
+
+
 def _resume(top: Top, kept: Kept, start: int, head: str = "") -> None:
     """Take up what was kept; labels that were told stay told, also where all begin anew."""
     newest = start or kept.newest
     if newest:
         arrays = kept.at(newest)
-        arrays = _under(head, arrays) if head else arrays
+        arrays = under(head, arrays) if head else arrays
         top.load(arrays) if start else top.load_told(arrays)
 
 
@@ -310,11 +320,3 @@ def _agreed(setting: Setting, agreed: Mapping[str, str], name: str) -> int:
 
 def _paid(payer: Payer | None) -> tuple[str, ...]:
     return () if payer is None else tuple(payer.charges)
-
-
-def _headed(head: str, arrays: Arrays) -> Arrays:
-    return {f"{head}|{key}": value for key, value in arrays.items()}
-
-
-def _under(head: str, arrays: Arrays) -> Arrays:
-    return {key.partition("|")[2]: value for key, value in arrays.items() if key.startswith(f"{head}|")}

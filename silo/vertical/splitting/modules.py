@@ -35,18 +35,26 @@ def require_whole(module: nn.Module, name: str, who: str, micro_batches: int) ->
 
 
 def width_of(module: nn.Module, x: Rows, name: str, who: str) -> int:
-    """How many numbers the module makes of a row, tried on a copy and some rows. Raises `ParameterError`."""
-    tried = copy.deepcopy(module).eval()
+    """How many numbers the module makes of a row, tried on copies and some rows. Raises `ParameterError`."""
+    some = x[:_LOOKED_AT]
+    if len(some) > 1:
+        # What gives no number in training only.
+        _width(module, some, name, who, training=True)
+    return _width(module, some, name, who, training=False)
+
+
+def _width(module: nn.Module, x: Rows, name: str, who: str, *, training: bool) -> int:
+    tried = copy.deepcopy(module).train(training)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
             # A copy, as a module may work in place.
-            output = tried(tensor_of(x[:_LOOKED_AT].copy(), tried))
+            output = tried(tensor_of(x.copy(), tried))
     except (RuntimeError, ValueError, TypeError, IndexError) as problem:
         said = " ".join(str(problem).split())[:200]
         raise ParameterError(
             f"{who}: the {name} module cannot take rows of {x.shape[1]} numbers ({said})"
         ) from None
-    if not isinstance(output, torch.Tensor) or output.ndim > 2 or len(output) != len(x[:_LOOKED_AT]):
+    if not isinstance(output, torch.Tensor) or output.ndim > 2 or len(output) != len(x):
         raise ParameterError(f"{who}: the {name} module gives one row of numbers for each row")
     output = output.reshape(len(output), -1)
     if not 1 <= output.shape[1] <= MOST_WIDTH:

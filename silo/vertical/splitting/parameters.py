@@ -114,6 +114,7 @@ class SplitParameters(VerticalEstimator):
             session,
             self._terms(),
             self._maker(),
+            self._rate(),
             bool(self.u_shaped) or self.middle is not None,
             bottom=self.bottom,
             top=self.top,
@@ -175,10 +176,13 @@ class SplitParameters(VerticalEstimator):
             return self.optimizer
         from torch.optim import Adam
 
+        rate = self._rate()
+        return lambda parameters: Adam(parameters, lr=rate)
+
+    def _rate(self) -> float:
         if not 0 < self.lr < 1e3:
             raise ParameterError(f"lr is a number above 0, not {self.lr}")
-        rate = float(self.lr)
-        return lambda parameters: Adam(parameters, lr=rate)
+        return float(self.lr)
 
     def _whole(self, name: str) -> int:
         value = getattr(self, name)

@@ -28,11 +28,18 @@ class Part:
         trained = list(every.values())
         self.trained = trained
         self.optimizer = make(trained) if trained else None
+        self._rates = [] if self.optimizer is None else [one["lr"] for one in self.optimizer.param_groups]
 
     def train(self, on: bool = True) -> None:
         """Into training, or out of it."""
         for one in self.modules.values():
             one.train(on)
+
+    def slow(self, epoch: int, epochs: int) -> None:
+        """Take smaller steps in each epoch, from 0 on, of so many: what noise did so far is averaged out."""
+        if self.optimizer is not None:
+            for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+                group["lr"] = rate * (1 - epoch / epochs)
 
     def step(self, rows: int) -> None:
         """Move by the mean gradient of so many rows."""
@@ -110,3 +117,13 @@ def tensor_of(rows: npt.NDArray[Any], like: nn.Module | None) -> torch.Tensor:
 def backward(made: torch.Tensor, gradient: torch.Tensor | None = None, *losses: torch.Tensor) -> None:
     """Add to the gradients of what `made`, and further losses, were worked out from."""
     torch.autograd.backward((made, *losses), (gradient, *(None for _ in losses)))
+
+
+def headed(head: str, arrays: Arrays) -> Arrays:
+    """`arrays` under names that begin with `head`."""
+    return {f"{head}|{key}": value for key, value in arrays.items()}
+
+
+def under(head: str, arrays: Arrays) -> Arrays:
+    """Those of `arrays` that `headed` named, by their own names."""
+    return {key.partition("|")[2]: value for key, value in arrays.items() if key.startswith(f"{head}|")}

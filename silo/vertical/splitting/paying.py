@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from silo.errors import NotAllowed, UsageError
 from silo.privacy.errors import NotCovered
@@ -11,9 +11,6 @@ from silo.privacy.events import Composed, Event
 from silo.privacy.policy import Policy
 from silo.privacy.token import NoiseToken
 from silo.vertical.splitting.noise import PURPOSE
-
-LABEL: Final = "label"
-"""The unit of a budget that counts labels alone."""
 
 if TYPE_CHECKING:
     from silo.session import Session
@@ -71,21 +68,3 @@ def require_noise(session: Session, direction: str, noised: bool) -> None:
         )
     if session.policy is not None:
         session.policy.release(f"{direction} of split learning")
-
-
-def require_columns(session: Session) -> None:
-    """Refuse an own bottom beside noised gradients where a policy counts whole records. Raises `NotCovered`.
-
-    A gradient under noise keeps its direction, and the own columns choose that. A budget per label says that only
-    labels are meant.
-    """
-    policy = session.policy
-    if policy is None or policy.terms.unit == LABEL:
-        return
-    if policy.terms.without_noise == "refuse":
-        raise NotCovered(
-            f"noise on gradients covers the labels of {session.me} and not its columns, and its privacy policy counts "
-            f"per {policy.terms.unit}: leave its bottom out, or agree on a budget whose unit is {LABEL}, or on "
-            'without_noise = "record"'
-        )
-    policy.release("the label party's columns in the direction of gradients")

@@ -55,7 +55,7 @@ class PrivateBottom:
         self._who, self._width, self._most = who, width, most
         self._paid, self._epoch = False, 0
         self._waiting: deque[tuple[Places, torch.Tensor]] = deque()
-        self.guard = Guard()
+        self.guard, self.slowing = Guard(), 0
         private = DPSGD(
             sampling=1.0,
             steps=1,
@@ -84,6 +84,8 @@ class PrivateBottom:
             checks.check_constants(self._module, self._trainer._constants, self._trainer._buffers)
 
     def begin(self, epoch: int) -> None:
+        if self.slowing:
+            self.part.slow(epoch, self.slowing)
         self._epoch, self._paid = epoch, False
         self._waiting.clear()
         self.guard.begin()

@@ -2,7 +2,8 @@
 
 Not even by an error: whether a row's real residual overflows says what its label is. So nothing that goes wrong here
 ends the fit. A batch whose gradients are not finite, or in which a module fails, is left out, and `lost` counts it. The
-real modules draw from a state of torch's generators that is put back, so that none of their draws moves the guide's.
+real modules draw from a state of torch's generators that is put back, so that none of their draws moves those of a
+bottom whose activations leave.
 """
 
 from __future__ import annotations

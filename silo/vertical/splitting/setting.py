@@ -18,7 +18,7 @@ from silo.vertical.splitting.kept import Kept
 from silo.vertical.splitting.marvell import Marvell
 from silo.vertical.splitting.noise import ACTIVATIONS, GRADIENTS, Noise, NoisePlan
 from silo.vertical.splitting.part import Maker, Part
-from silo.vertical.splitting.paying import Payer, policy_for, require_columns, require_noise
+from silo.vertical.splitting.paying import Payer, policy_for, require_noise
 from silo.vertical.splitting.randomized import RandomizedLabels
 from silo.vertical.splitting.residuals import Labels
 
@@ -41,6 +41,7 @@ class Setting:
     session: Session
     terms: Terms
     make: Maker
+    rate: float
     u_shaped: bool
     bottom: nn.Module | None = None
     top: nn.Module | None = None
@@ -120,8 +121,6 @@ class Setting:
         require_noise(self.session, GRADIENTS, self.guided)
         if self.gradients is None or isinstance(self.gradients, Marvell):
             return None
-        if self.bottom is not None and not self.u_shaped:
-            require_columns(self.session)
         policy = policy_for(self.session, GRADIENTS)
         how: NoisePlan | RandomizedLabels = (
             self.gradients

@@ -13,6 +13,7 @@ from silo.audit.labels.watch import Watch
 from silo.protocols.split.wire import Rows
 
 if TYPE_CHECKING:
+    from silo.vertical.splitting.declaring import Declared
     from silo.vertical.splitting.setting import Setting
 
 _SAMPLE: Final = 2048
@@ -43,8 +44,8 @@ class Guard:
         self._parts.clear()
 
 
-def guard(setting: Setting, sigma: float, party: str) -> Guard:
-    """Rehearse the honest job with the declared noise on residuals. Raises `ParameterError` where that diverges.
+def guard(setting: Setting, declared: Declared, party: str) -> Guard:
+    """Rehearse the honest job as it was declared. Raises `ParameterError` where that diverges.
 
     Where activations have noise the rehearsal is on made-up rows: when a watch stops is seen by all, and no noise
     covers it.
@@ -68,7 +69,8 @@ def guard(setting: Setting, sigma: float, party: str) -> Guard:
         sample,
         positive=_RATIOS if known is None else known,
         rng=setting.session.rng,
-        sigma=sigma,
+        sigma=declared.sigma,
+        directions=declared.directions,
         batch=rows,
         make=setting.make,
     )

@@ -223,7 +223,7 @@ def test_an_audit_holds_every_attack_against_something() -> None:
         runs=2,
         told=lambda: told.append(1),
     )
-    assert len(told) == 6 * 6
+    assert len(told) == 7 * 6
     rows = {row.attack: row for row in found.rows}
     assert set(rows) == {
         "norm",

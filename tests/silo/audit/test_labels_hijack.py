@@ -14,13 +14,13 @@ from silo.audit.labels.defence import Defence  # noqa: E402
 from silo.audit.labels.hijacking import HijackedHost, Hijacker, recovered  # noqa: E402
 from silo.audit.labels.people import People, split  # noqa: E402
 from silo.audit.labels.rehearsal import Rehearsal, coherence, push, rehearse  # noqa: E402
-from silo.audit.labels.training import HOST_RATE_UNDER_NOISE, RATE, SplitTraining  # noqa: E402
+from silo.audit.labels.training import RATE, RATE_UNDER_NOISE, SplitTraining  # noqa: E402
 from silo.audit.labels.watch import Hijacked, Watch  # noqa: E402
 from silo.crypto.errors import ParameterError  # noqa: E402
 from silo.crypto.rng import InsecureSeededRng  # noqa: E402
 
 SIGMA = 13.55
-RATES = {0.0: RATE, SIGMA: HOST_RATE_UNDER_NOISE}
+RATES = {0.0: RATE, SIGMA: RATE_UNDER_NOISE}
 BATCH = 256
 
 
@@ -49,6 +49,7 @@ def rehearsed(people: People, layers: str, sigma: float, seed: int = 1) -> Rehea
         positive=float(people.train.labels.mean()),
         rng=rng,
         sigma=sigma,
+        directions=2 if sigma else 0,
         batch=BATCH,
         rate=RATES[sigma],
     )
@@ -113,7 +114,8 @@ def test_a_watching_host_stops_before_anything_is_read(layers: str, declared: fl
         hijack(people, layers, seed, watch=Watch(rehearsal), sigma=added, rate=RATES[declared], steps=150)
         for seed in range(4)
     ]
-    assert max(batch for _, batch in found) <= (149 if added else 6)
+    # A guide's gradients have few directions: a hijacker's show in the first batch, whatever the noise.
+    assert max(batch for _, batch in found) <= (1 if declared else 6)
     assert np.mean([excess for excess, _ in found]) < 0.05
 
 

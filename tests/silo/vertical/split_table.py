@@ -81,9 +81,6 @@ def fitted(session: silo.Session, y: Any = Y, **options: Any) -> SplitNetwork:
 
 def together(work: Any, names: Sequence[str] = ("bank", "telecom"), **options: Any) -> dict[str, Any]:
     """Run `work(session)` at each member."""
-    if "budget" in options:
-        # Budgets of these tests are of labels, or of members without any.
-        options.setdefault("unit", "label")
     if len(names) == 2:
         options["two_party"] = silo.TWO_PARTY_WORDS
     return silo.simulate(list(names), work, **options)

@@ -19,6 +19,7 @@ from silo.privacy import events  # noqa: E402
 from silo.privacy.budget import Budget  # noqa: E402
 from silo.vertical import Noise, RandomizedLabels  # noqa: E402
 from silo.vertical.splitting.bottoms import Bottom  # noqa: E402
+from silo.vertical.splitting.guided import GuidedTop  # noqa: E402
 from silo.vertical.splitting.kept import Kept  # noqa: E402
 from silo.vertical.splitting.private_bottom import PrivateBottom  # noqa: E402
 from silo.vertical.splitting.tops import Top  # noqa: E402
@@ -37,7 +38,7 @@ def killing(monkeypatch: pytest.MonkeyPatch, batch: int) -> Counter[str]:
     steps: Counter[int] = Counter()
     begun: Counter[str] = Counter()
     lock = threading.Lock()
-    for kind in (Bottom, PrivateBottom, Top):
+    for kind in (Bottom, PrivateBottom, Top, GuidedTop):
         step, begin = kind.step, kind.begin
 
         def stepping(self: Any, rows: int, step: Any = step) -> None:
@@ -48,9 +49,9 @@ def killing(monkeypatch: pytest.MonkeyPatch, batch: int) -> Counter[str]:
             if due:
                 raise Killed
 
-        def beginning(self: Any, epoch: int, begin: Any = begin) -> None:
+        def beginning(self: Any, epoch: int, begin: Any = begin, kind: type = kind) -> None:
             with lock:
-                begun[f"{type(self).__name__} {epoch}"] += 1
+                begun[f"{kind.__name__} {epoch}"] += type(self) is kind
             begin(self, epoch)
 
         monkeypatch.setattr(kind, "step", stepping)
@@ -87,8 +88,10 @@ def test_a_fit_that_was_cut_off_goes_on_and_pays_again(
     assert found["bank"][:2] == ({label: 2}, {label: 4})
     assert found["telecom"][0] == {rows: 2}
     assert found["telecom"][1][rows] == 4
-    assert begun == {
-        f"{kind} {epoch}": times for kind in ("Top", "PrivateBottom") for epoch, times in enumerate((1, 2, 1))
+    assert +begun == {
+        f"{kind} {epoch}": times
+        for kind in ("GuidedTop", "PrivateBottom")
+        for epoch, times in enumerate((1, 2, 1))
     }
     assert np.isfinite(found["bank"][2]).all()
     assert not list(tmp_path.iterdir())

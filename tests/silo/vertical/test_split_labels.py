@@ -22,10 +22,10 @@ from silo.privacy.token import NoiseToken  # noqa: E402
 from silo.protocols.split.line import Line  # noqa: E402
 from silo.vertical import Noise, RandomizedLabels  # noqa: E402
 from silo.vertical.splitting import residuals  # noqa: E402
+from silo.vertical.splitting.guided import GuidedTop  # noqa: E402
 from silo.vertical.splitting.part import Part  # noqa: E402
 from silo.vertical.splitting.paying import Payer  # noqa: E402
 from silo.vertical.splitting.residuals import NoisedResiduals, ToldResiduals  # noqa: E402
-from silo.vertical.splitting.tops import Top  # noqa: E402
 from tests.silo.vertical import split_table as st  # noqa: E402
 
 ROOM = Budget(50.0, 1e-5)
@@ -88,17 +88,18 @@ class Compensated(NoisedResiduals):
             self._noise += self.moved
 
 
-def transcript(labels: Any, logits: int, moved: Any) -> tuple[list[Any], Top]:
-    """All gradients that the hosts get over two epochs, and the label party's work."""
+def transcript(labels: Any, logits: int, moved: Any, columns: float = 1.0) -> tuple[list[Any], GuidedTop]:
+    """All gradients that the hosts get over two epochs, and the label party's work; its columns times `columns`."""
     modules = {"top": st.top(logits=logits), "bottom": st.bottom("bank")}
     make = lambda parameters: torch.optim.Adam(parameters, lr=0.05)  # noqa: E731
     event = events.Gaussian(2.0)
     hidden = Compensated(labels, logits, 2.0, free(event), rng=InsecureSeededRng(4))
     hidden.moved = moved
-    x = st.X["bank"].astype(np.float32)
-    top = Top(
+    x = columns * st.X["bank"].astype(np.float32)
+    torch.manual_seed(5)
+    top = GuidedTop(
         Part(modules, make), x, labels, lambda done: None,
-        who="bank", guide=Part(modules, make), residuals=hidden,
+        who="bank", residuals=hidden, width=st.CUT, logits=logits, rate=0.05, epochs=3,
     )  # fmt: skip
     draw, sent = np.random.default_rng(6), []
     for epoch in range(2):
@@ -119,8 +120,6 @@ def test_what_leaves_is_a_function_of_noised_residuals_alone(logits: int) -> Non
     sent, top = transcript(labels, logits, None)
     again, changed = transcript(other, logits, moved)
     assert all(np.allclose(one, two, rtol=0, atol=1e-6) for one, two in zip(sent, again, strict=True))
-    assert top.guide is not None
-    assert changed.guide is not None
     for key, value in top.guide.arrays().items():
         assert np.allclose(value, changed.guide.arrays()[key], rtol=0, atol=1e-5)
     # The real modules learned the label, and the test would see it had they been used.
@@ -130,20 +129,21 @@ def test_what_leaves_is_a_function_of_noised_residuals_alone(logits: int) -> Non
     assert any(not np.allclose(one, two, atol=1e-3) for one, two in zip(sent, plain, strict=True))
 
 
+@pytest.mark.parametrize("columns", [-7.0, float("nan")])
+def test_what_leaves_is_no_function_of_the_label_partys_columns(columns: float) -> None:
+    labels = st.Y.astype(np.int64)
+    sent, _ = transcript(labels, 1, None)
+    again, changed = transcript(labels, 1, None, columns)
+    assert all(np.array_equal(one, two) for one, two in zip(sent, again, strict=True))
+    assert changed.lost == (12 if np.isnan(columns) else 0)
+
+
 def test_all_labels_changed_and_made_up_for_leave_no_trace() -> None:
     labels = st.Y.astype(np.int64)
     sent, _ = transcript(labels, 1, None)
     moved = residuals.one_hot(1 - labels, 1) - residuals.one_hot(labels, 1)
     again, _ = transcript(1 - labels, 1, moved)
     assert all(np.allclose(one, two, rtol=0, atol=1e-5) for one, two in zip(sent, again, strict=True))
-
-
-def test_a_guide_that_is_the_real_top_is_refused() -> None:
-    make = lambda parameters: torch.optim.Adam(parameters)  # noqa: E731
-    part, labels = Part({"top": st.top()}, make), st.Y.astype(np.int64)
-    for guide, hidden in ((part, noised(labels, 1, 2.0)), (None, noised(labels, 1, 2.0)), (part, None)):
-        with pytest.raises(UsageError, match="shares no parameter"):
-            Top(part, None, labels, lambda done: None, who="bank", guide=guide, residuals=hidden)
 
 
 def gradients(session: silo.Session, **options: Any) -> Any:

@@ -1,0 +1,34 @@
+"""In how many directions gradients point: exact where there are few, also after rounding on the wire."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from silo.audit.labels.directions import ROUNDED, outside
+from silo.protocols.split import wire
+
+
+@pytest.mark.parametrize("rank", [1, 3])
+@pytest.mark.parametrize("width", [16, 1024])
+def test_what_has_few_directions_has_nothing_outside(rank: int, width: int) -> None:
+    draw = np.random.default_rng(rank)
+    rows = draw.normal(size=(300, rank)) @ draw.normal(size=(rank, width))
+    assert outside(rows, rank) < 1e-12
+    assert outside(rows, rank + 1) < 1e-12
+    for form in wire.FORMS:
+        came = wire.decode(wire.encode(rows.astype(np.float32), form), form, width)
+        assert outside(came, rank) < ROUNDED / 3
+
+
+def test_what_has_more_shows() -> None:
+    draw = np.random.default_rng(1)
+    assert outside(draw.normal(size=(300, 16)), 1) > 0.8
+    three = draw.normal(size=(300, 3)) @ draw.normal(size=(3, 16))
+    assert outside(three, 2) > ROUNDED
+
+
+def test_edges() -> None:
+    assert outside(np.zeros((5, 3)), 1) == 0
+    assert outside(np.ones((5, 3)), 0) == 1
+    assert outside(np.random.default_rng(1).normal(size=(5, 3)), 9) < 1e-12
