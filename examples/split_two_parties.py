@@ -85,7 +85,6 @@ def main() -> None:
     pooled = (
         SplitNetwork(bottom=Both(), top=MODULES["top"], order=order, **SETTINGS).fit(x, y).predict_proba(x)
     )
-    # Per label: the noise covers labels, and not what the bank's own bottom shows of its columns.
     budget = {"bank": silo.Budget(epsilon=4.0, delta=1e-5)}
     hidden, plan, epsilon = silo.simulate(list(given), protected, given, budget=budget, **two)["bank"]
     print(f"one process:        AUC {roc_auc_score(y, pooled[:, 1]):.3f}")

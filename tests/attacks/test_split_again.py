@@ -301,11 +301,11 @@ class Counts(nn.Module):
         return x + 0.1 * (drawn - 3 * x.detach().relu())
 
 
-def test_the_real_model_does_not_move_the_guides_dropout() -> None:
+def test_what_the_real_model_draws_moves_nothing_that_leaves() -> None:
     """Claimed: as above.
 
     Both draw from torch's one generator. A layer that draws more or fewer numbers for other inputs (`torch.poisson`)
-    moves it by what the real modules make of true labels, and the guide's dropout falls elsewhere from then on.
+    moves it by what the real modules make of true labels, and the dropout of a guide that was a copy fell elsewhere.
     """
 
     def modules() -> dict[str, nn.Module]:
@@ -564,7 +564,7 @@ def test_a_declared_noise_that_no_plan_has_is_refused(monkeypatch: pytest.Monkey
     `Noise` goes up to 10,000. A label party that declares 1e200 passes `_declared`, and the host's process ends with a
     bare `OverflowError` out of `Rehearsal.limits`, after its first activations left.
     """
-    monkeypatch.setattr(declaring, "word", lambda how: "1e200")
+    monkeypatch.setattr(declaring, "word", lambda how, classes: "1e200 of 2")
     with pytest.raises(UnlikeTerms, match="noise on residuals"):
         st.together(st.fitted)
 
@@ -581,10 +581,10 @@ def test_a_label_party_does_not_declare_no_noise_where_the_charter_asks_for_it(
     """
     noised = Vertical(MODELS, rows=10_000, passes=100, noised=("gradients",))
     seen = {}
-    for declared in ("2.5", "0"):
+    for declared in ("2.5 of 2", "0"):
         thief = Pushes(added=2.5)
         monkeypatch.setattr(building, "top_of", lambda *args, thief=thief: thief)
-        monkeypatch.setattr(declaring, "word", lambda how, declared=declared: declared)
+        monkeypatch.setattr(declaring, "word", lambda how, classes, declared=declared: declared)
 
         def work(session: silo.Session) -> None:
             own = {"gradients": Noise(2.5)}
@@ -593,7 +593,7 @@ def test_a_label_party_does_not_declare_no_noise_where_the_charter_asks_for_it(
             )
 
         seen[declared] = seen_by("bank", work, vertical=noised, budget={"bank": ROOM})
-    assert "SILO-230" in seen["2.5"]
+    assert "SILO-230" in seen["2.5 of 2"]
     assert seen["0"] != "all went well"
 
 

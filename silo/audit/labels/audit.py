@@ -187,10 +187,19 @@ def _held(name: str, one: Attack, limit: float, defence: Defence) -> Row:
     elif limit < 1:
         verdict = "no guarantee, and beyond it" if over else "no guarantee"
     else:
-        verdict = "leaks, nothing is promised" if one.low > 0.5 else "nothing found, nothing promised"
+        verdict = _bare(one)
     fault = over and defence.guaranteed
     figures = one.batch_mean, one.accumulated, one.beyond_features, one.low, one.high
     return Row(name, *figures, limit, verdict, fault)
+
+
+def _bare(one: Attack) -> str:
+    """The verdict where nothing is promised."""
+    if one.low > 0.5:
+        return "leaks, nothing is promised"
+    if one.beyond_features > 0.5:
+        return "too few records to tell a leak from features"
+    return "no more than features tell"
 
 
 def _completion_row(name: str, training: SplitTraining, people: People, few: Array) -> Row:

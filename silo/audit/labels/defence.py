@@ -7,11 +7,10 @@
   mechanism of differential privacy either; the bound beside it is what a clip at |g_max| would promise.
 - marvell (section 4.2): noise by the label, shaped so that the two classes of a batch look alike, of mean squared
   length s |D|^2, D the difference of the class means (`silo.vertical.splitting.marvell`). It claims nothing.
-- guide: the holder of the labels keeps a second bottom and top, the guide. Its residuals sigmoid(z) - y get noise
-  N(0, sigma^2), once per row and epoch; all that the guide learns and all that is returned, J^T of the noised
-  residual, is computed from those. The model that is used learns beside it from the true labels, on activations from
-  which no gradient flows back. A label moves its residual by 1, so the whole run is mu-GDP for mu = sqrt(epochs) /
-  sigma (`silo.audit.labels.bound`).
+- guide: a linear layer over the host's activations. Its residuals sigmoid(z) - y get noise N(0, sigma^2), once per
+  row and epoch; all that the guide learns and all that is returned is computed from those and the activations. The
+  model that is used learns beside it from the true labels, on activations from which no gradient flows back. A label
+  moves its residual by 1, so the whole run is mu-GDP for mu = sqrt(epochs) / sigma (`silo.audit.labels.bound`).
 
 The noise here comes from a seeded torch generator, for it is a simulation: it protects nobody.
 """

@@ -9,8 +9,10 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 
-ROUNDED: Final = 0.01
-"""What rounding on the wire may leave outside: at most a third of it, of int8 and a cut of 1,024."""
+ROUNDED: Final = 0.001
+"""What rounding may leave outside, by far; of rows in float32."""
+_TINY: Final = 1e-30
+"""Rows this short have lost their direction to rounding."""
 
 
 def outside(gradients: Array, most: int) -> float:
@@ -23,7 +25,7 @@ def outside(gradients: Array, most: int) -> float:
     for _ in range(min(most, left.shape[1])):
         squares = np.einsum("ij,ij->i", left, left)
         longest = int(np.argmax(squares))
-        if not squares[longest] > 0:
+        if not squares[longest] > _TINY**2:
             return 0.0
         axis = left[longest] / np.sqrt(squares[longest])
         left -= np.outer(left @ axis, axis)

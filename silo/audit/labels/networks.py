@@ -1,4 +1,4 @@
-"""The networks of the audit's reference job: bottoms of width 16 whose outputs are added, and a top on the sum."""
+"""The networks of the audit's reference job: bottoms of width 16 whose outputs are added, a top on the sum, a guide."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ def bottom(inputs: int, layers: str, source: torch.Generator, width: int = WIDTH
     return nn.Sequential(linear(inputs, HIDDEN, source), nn.ReLU(), linear(HIDDEN, width, source))
 
 
-def top(source: torch.Generator, width: int = WIDTH) -> nn.Module:
+def top(source: torch.Generator, width: int) -> nn.Module:
     """From so many numbers of the bottoms to one logit."""
     from torch import nn
 
     return nn.Sequential(linear(width, WIDTH, source), nn.ReLU(), linear(WIDTH, 1, source))
 
 
-def guide(source: torch.Generator, width: int = WIDTH) -> nn.Module:
-    """What stands in for the top where labels are protected."""
+def guide(source: torch.Generator, width: int) -> nn.Module:
+    """One linear layer from so many activations to one logit, as in `silo.vertical.splitting.guided`."""
     return linear(width, 1, source)
 
 

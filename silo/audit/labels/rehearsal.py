@@ -35,8 +35,8 @@ _RUNS: Final = 3
 _LENGTH: Final = 60
 _CHANCE: Final = 3.5
 """In units of what chance does to a mean of so many records; the largest of 28 honest fits on real data was 2.7."""
-_GUIDED_CHANCE: Final = 6.0
-"""Under a guide all records are pushed along one line, where chance has its way, and directions tell a hijacker."""
+_GUIDED_CHANCE: Final = 4.5
+"""Under a guide all gradients may lie along one line, and then chance alone moves their mean."""
 _TOP_RATE: Final = 1e-2
 
 
@@ -44,12 +44,13 @@ _TOP_RATE: Final = 1e-2
 class Rehearsal:
     """The largest coherence of honest jobs: `most` (windows, batches), from batch t on; the batch size; the noise.
 
-    `directions`: in how many a guide's gradients point at most; 0 is no guide.
+    `guided`: whether a linear guide gives the gradients; `directions`: in how many they then point, 0 if that is open.
     """
 
     most: Array
     batch: int
     sigma: float
+    guided: bool = False
     directions: int = 0
 
     def limits(self, step: int) -> Array:
@@ -61,7 +62,7 @@ class Rehearsal:
         most = self.most[:, min(step // 4, self.most.shape[1] - 1)]
         hijacked = 1 / math.sqrt(1 + self.sigma**2)
         windows = np.array(WINDOWS)
-        chance = _GUIDED_CHANCE if self.directions else _CHANCE
+        chance = _GUIDED_CHANCE if self.guided else _CHANCE
         found = most + np.maximum((hijacked - most) / 3, chance / np.sqrt(self.batch * windows))
         return np.where(windows > step + 1, np.inf, found)
 
@@ -85,6 +86,7 @@ def rehearse(
     positive: float | Sequence[float],
     rng: Rng,
     sigma: float = 0.0,
+    guided: bool = False,
     directions: int = 0,
     batch: int = 512,
     rate: float = 1e-2,
@@ -93,9 +95,9 @@ def rehearse(
     """Train copies of `bottom` on made-up labels, and note what comes back. Raises `ParameterError`.
 
     `sample`: (records, features) of the host. `positive`: the agreed ratio of the positive class, or several that are
-    possible. `sigma`: the declared noise on residuals; `directions`: the most that a guide's gradients have, 0 without.
-    `batch` and `rate`: the job's batch size and the host's learning rate. `make` makes both optimisers in place
-    of Adam.
+    possible. `sigma`: the declared noise on residuals; `guided`: whether a linear guide learns from them, and
+    `directions`: in how many its gradients point, 0 if that is open. `batch` and `rate`: the job's batch size and the
+    host's learning rate. `make` makes both optimisers in place of Adam.
     """
     ratios = [positive] if isinstance(positive, int | float) else list(positive)
     if not all(0 < one < 1 for one in ratios) or not ratios or sigma < 0 or batch < 2 or len(sample) < 2:
@@ -104,7 +106,7 @@ def rehearse(
         )
     each = [one for one in ratios for _ in range(max(_RUNS // len(ratios), 1))]
     makers = _makers(make, rate)
-    runs = np.array([_run(bottom, sample, one, sigma, directions > 0, batch, makers, rng) for one in each])
+    runs = np.array([_run(bottom, sample, one, sigma, guided, batch, makers, rng) for one in each])
     runs = runs[np.isfinite(runs).all(axis=(1, 2))]
     if not len(runs):
         raise ParameterError(
@@ -112,7 +114,9 @@ def rehearse(
         )
     largest = runs.max(axis=0)
     # From each batch on, so that what is larger later on is allowed now.
-    return Rehearsal(np.maximum.accumulate(largest[:, ::-1], axis=1)[:, ::-1], batch, sigma, directions)
+    return Rehearsal(
+        np.maximum.accumulate(largest[:, ::-1], axis=1)[:, ::-1], batch, sigma, guided, directions
+    )
 
 
 def _makers(make: Maker | None, rate: float) -> tuple[Maker, Maker]:

@@ -1,7 +1,8 @@
 """The audit's reference job: split learning of two parties in one process, with a choice of defences.
 
 `guest` has the labels, its bottom and the top; `host` has its bottom, sends activations and receives one gradient per
-record. There is no network and no ledger: this shows what the gradients tell, and `silo.vertical` is what is run.
+record: the top's, or under the defence of that name a guide's. There is no network and no ledger: this shows what the
+gradients tell, and `silo.vertical` is what is run.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ host compares how coherent the pushes are with a rehearsal of the honest job, ov
 a hijack is still found beneath the declared noise, only later.
 
 Where a guide was declared its gradients point in one direction for each logit, whatever the noise; a hijacker's differ
-from record to record, and the first batch tells.
+from record to record, and the first batch tells, if the cut is wider than there are classes.
 
 Adversary: a top party that hijacks as published, with or without the declared noise. One that knows these tests can
 send gradients which cancel, in few directions, and pull more slowly; nothing here is a guarantee. A rehearsal of a very
@@ -34,7 +34,7 @@ _IN_A_ROW: Final = 2
 class Hijacked(ProtocolViolation):
     """The gradients train the bottom for something else than the agreed task: training stops, and nothing more is sent.
 
-    `found` is the coherence of the pushes, `expected` the most that is honest, `round` the batch.
+    `found` is what was measured, `expected` the most that is honest, both in words; `round` is the batch.
     """
 
     code = "SILO-230"
@@ -55,11 +55,12 @@ class Watch:
         """Take in one batch (records, width) before the bottom learns from it. Raises `Hijacked`."""
         self._step += 1
         most = self._rehearsal.directions
-        if most and outside(gradients, most) > ROUNDED:
+        elsewhere = outside(gradients, most) if most else 0.0
+        if elsewhere > ROUNDED:
             raise self._hijacked(
                 "its gradients point elsewhere for each record, as no guide's do",
                 f"at most {most} directions",
-                f"{outside(gradients, most):.1%} outside them",
+                f"{elsewhere:.1%} outside them",
             )
         self._pushes.append(push(gradients))
         self._counts.append(len(gradients))

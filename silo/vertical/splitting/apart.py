@@ -3,8 +3,8 @@
 What the bottom makes leaves, and the real top learns true labels. Copies of a module share what Python does not copy: a
 function that hooks or closures hold, an optimiser's history in the maker that was passed. Through such a thing labels
 reach the bottom. So two real tops learn from opposite labels, each beside a bottom, and both bottoms have to come out
-alike, bit for bit. What only some rows set off, or what is told to the outside, this does not find. Between members no
-module of the label party leaves a trace in what hosts get, and there is nothing to try.
+alike, bit for bit. What only some rows or later steps set off, or what is told to the outside, it does not
+find. Between members no module of the label party leaves a trace in what hosts get, and there is nothing to try.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from silo.vertical.splitting.residuals import Labels
 from silo.vertical.splitting.setting import Setting
 
 _ROWS: Final = 8
-_STEPS: Final = 3
+_STEPS: Final = 12
 _SEED: Final = 1
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,11 +17,8 @@ from silo.protocols.split.wire import Rows
 from silo.vertical.splitting.decorrelation import Decorrelation
 from silo.vertical.splitting.modules import outputs
 from silo.vertical.splitting.noise import NoisePlan
-from silo.vertical.splitting.part import Part, backward, rows_of, tensor_of
+from silo.vertical.splitting.part import Keep, Part, backward, rows_of, tensor_of
 from silo.vertical.splitting.watching import Guard
-
-Keep = Callable[[int], None]
-"""Told how many epochs are done."""
 
 
 class Bottom:
@@ -33,15 +29,11 @@ class Bottom:
         self._x, self._keep, self._extra = x, keep, extra
         self._waiting: deque[tuple[torch.Tensor, torch.Tensor]] = deque()
         self.guard = Guard()
-        self.slowing = 0
-        """Over how many epochs steps get smaller; 0 is never."""
 
     def begin(self, epoch: int) -> None:
-        if self.slowing:
-            self.part.slow(epoch, self.slowing)
         self._waiting.clear()
         self.guard.begin()
-        self.part.train()
+        self.part.begin(epoch)
 
     def forward(self, places: Places) -> Rows:
         own = tensor_of(self._x[places], self._module)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,24 +19,23 @@ from silo.vertical.splitting.guided import GuidedTop
 from silo.vertical.splitting.marvell import Marvell
 from silo.vertical.splitting.metering import LiveMeter
 from silo.vertical.splitting.noise import NoisePlan
-from silo.vertical.splitting.part import Part
+from silo.vertical.splitting.part import Keep, Part
 from silo.vertical.splitting.paying import Payer
 from silo.vertical.splitting.randomized import RandomizedLabels
 from silo.vertical.splitting.residuals import Labels, NoisedResiduals, Residuals, ToldResiduals
 from silo.vertical.splitting.setting import Hidden, Setting
-from silo.vertical.splitting.tops import Top
+from silo.vertical.splitting.tops import ExactTop, Top
 
 if TYPE_CHECKING:
     from silo.vertical.splitting.private_bottom import PrivateBottom
-
-Keep = Callable[[int], None]
 
 
 def tried_bottom(setting: Setting) -> int:
     """How wide the own bottom is. Raises `ParameterError`."""
     module, x = required(setting, setting.bottom, "bottom"), table(setting)
-    # With noise not on the rows themselves: what comes of them is for nobody to see.
-    tried = x if setting.activations is None else modules.blank(2, x.shape[1])
+    # With noise not on the rows themselves, for an error of theirs would be seen by all.
+    shown = setting.activations is None and not setting.guided
+    tried = x if shown else modules.made_up(x.shape[1])
     width = modules.width_of(module, tried, "bottom", setting.who)
     setting.terms.require_width(width)
     return width
@@ -45,7 +44,7 @@ def tried_bottom(setting: Setting) -> int:
 def tried_top(setting: Setting, width: int) -> int:
     """How many logits the top makes of so many numbers. Raises `ParameterError` where the classes are others."""
     logits = modules.width_of(
-        required(setting, setting.top, "top"), modules.blank(2, width), "top", setting.who
+        required(setting, setting.top, "top"), modules.made_up(width), "top", setting.who
     )
     require_logits(logits, setting.classes, setting.who)
     return logits
@@ -131,7 +130,7 @@ def top_of(
     if noise is None:
         marvell = setting.gradients
         disguise = partial(marvell.disguise, rng=rng) if isinstance(marvell, Marvell) else None
-        return Top(part, x, setting.labels, keep, who=who, disguise=disguise, meter=meter)
+        return ExactTop(part, x, setting.labels, keep, who=who, disguise=disguise, meter=meter)
     return GuidedTop(
         part,
         x,
@@ -141,7 +140,7 @@ def top_of(
         residuals=_residuals(setting, setting.labels, noise, logits),
         width=width,
         logits=logits,
-        rate=setting.rate,
+        rate=setting.guide_rate,
         epochs=setting.terms.epochs,
         meter=meter,
     )

@@ -21,22 +21,18 @@ _LONGEST: Final = 32
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """The noise on residuals, 0 for none; and in how many directions a guide's gradients point, 0 without a guide."""
+    """The noise on residuals, 0 for none; and how many classes a guide learns, 0 where there is no guide."""
 
     sigma: float
-    directions: int
+    classes: int
 
 
 def word(how: NoisePlan | RandomizedLabels | None, classes: int) -> str:
-    """What the label party says: the noise and how many classes there are."""
+    """What the label party says. Logits it cannot say yet: how many there are follows from what the others say."""
     if how is None:
         return _NONE
-    return f"{_TOLD if isinstance(how, RandomizedLabels) else f'{how.noise_multiplier:g}'} of {classes}"
-
-
-def own(how: NoisePlan | RandomizedLabels | None, classes: int) -> Declared:
-    """Of who has the labels itself."""
-    return Declared(how.noise_multiplier if isinstance(how, NoisePlan) else 0.0, classes if how else 0)
+    noise = _TOLD if isinstance(how, RandomizedLabels) else f"{how.noise_multiplier:g}"
+    return f"{noise} of {classes}"
 
 
 def read(setting: Setting, said: str) -> Declared:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from threadpoolctl import threadpool_limits
 
@@ -16,7 +16,6 @@ from silo.protocols.split.schedule import Schedule
 from silo.protocols.vertical.context import SPLIT, Context
 from silo.vertical.meeting import Meeting, meet
 from silo.vertical.splitting import apart, building, declaring, modules, watching
-from silo.vertical.splitting.bottoms import Bottom
 from silo.vertical.splitting.declaring import Declared
 from silo.vertical.splitting.kept import Kept
 from silo.vertical.splitting.metering import Leak
@@ -26,8 +25,7 @@ from silo.vertical.splitting.paying import Payer
 from silo.vertical.splitting.setting import BACK, CUT, SIGMA, Hidden, Setting, Shown
 from silo.vertical.splitting.tops import Top
 
-if TYPE_CHECKING:
-    from silo.vertical.splitting.private_bottom import PrivateBottom
+_log = logging.getLogger("silo.vertical")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +85,8 @@ def _host(setting: Setting) -> Fitted:
         if begun.start:
             part.load(kept.at(begun.start))
         party = begun.meeting.context.label
-        _prepare(setting, bottom, declared[-1], party)
+        part.slowing = _slowing(setting, declared[-1])
+        bottom.guard = watching.guard(setting, declared[-1], width, party)
         begun.drive(
             host.train(begun.line, setting.terms, begun.schedule, bottom, width=width, start=begun.start)
         )
@@ -111,6 +110,7 @@ def _label(setting: Setting) -> Fitted:
     found: dict[str, int] = {}
 
     def settle(agreed: Mapping[str, str]) -> None:
+        # The word that stands is this member's own: nobody else said another.
         declaring.read(setting, agreed[SIGMA])
         found["width"] = _agreed(setting, agreed, CUT)
         found["logits"] = building.tried_top(setting, own + found["width"])
@@ -184,7 +184,9 @@ def _owner(setting: Setting) -> Fitted:
             part.load(under("own", kept.at(begun.start)))
         _resume(top, kept, begun.start, "top")
         (partner,) = (name for name in setting.session.members if name != setting.who)
-        _prepare(setting, bottom, declaring.own(hidden and hidden[0], setting.classes), partner)
+        own = declaring.read(setting, declaring.word(hidden and hidden[0], setting.classes))
+        part.slowing = _slowing(setting, own)
+        bottom.guard = watching.guard(setting, own, width, partner)
         widths = {"width": width, "back": found["back"]}
         begun.drive(
             ushaped.owner(begun.line, setting.terms, begun.schedule, bottom, top, **widths, start=begun.start)
@@ -214,10 +216,18 @@ def _partner(setting: Setting) -> Fitted:
         )
     part = Part({"middle": module}, setting.make)
     kept = setting.kept(part)
-    back = modules.width_of(module, modules.blank(2, setting.cut), "middle", setting.who)
+    back = modules.width_of(module, modules.made_up(setting.cut), "middle", setting.who)
     setting.terms.require_width(back)
     size = setting.terms.gradient_bytes(setting.cut) + setting.terms.gradient_bytes(back)
-    begun = _begin(setting, kept, size, cut=str(setting.cut), back=str(back), exact=lambda: size)
+    declared: list[Declared] = []
+
+    def settle(agreed: Mapping[str, str]) -> None:
+        declared.append(declaring.read(setting, agreed[SIGMA]))
+
+    begun = _begin(
+        setting, kept, size, cut=str(setting.cut), back=str(back), settle=settle, exact=lambda: size
+    )
+    part.slowing = _slowing(setting, declared[-1])
     if begun.start:
         part.load(kept.at(begun.start))
     middle = Middle(part, lambda done: kept.keep(done, part.arrays()))
@@ -290,15 +300,31 @@ def _begin(
     )
     line = Line(meeting.context, session.me, session.channel_key, rng=session.rng)
     start = min(meeting.reached.values())
+    _tell_start(setting, meeting.reached, start)
     if start != kept.newest:
         setting.afford(start, hidden, shown, told=kept.newest > 0)
     return _Begun(meeting, line, Schedule.of(meeting.context, terms), start)
 
 
-def _prepare(setting: Setting, bottom: Bottom | PrivateBottom, declared: Declared, party: str) -> None:
-    """Let a bottom watch what `party` returns, and slow down under a guide."""
-    bottom.guard = watching.guard(setting, declared, party)
-    bottom.slowing = setting.terms.epochs if declared.directions else 0
+def _tell_start(setting: Setting, reached: Mapping[str, int], start: int) -> None:
+    """Say where a fit with kept files goes on, or why it begins anew and is paid for in full."""
+    if not any(reached.values()):
+        return
+    if start:
+        _log.info("%s: the fit goes on after epoch %d", setting.who, start)
+        return
+    bare = ", ".join(sorted(name for name, epochs in reached.items() if not epochs))
+    _log.warning(
+        "%s: %s has kept nothing of this fit: all begin anew, and all %d epochs are paid for",
+        setting.who,
+        bare,
+        setting.terms.epochs,
+    )
+
+
+def _slowing(setting: Setting, declared: Declared) -> int:
+    """Over how many epochs a member's steps get smaller: all, where a guide gives the gradients."""
+    return setting.terms.epochs if declared.classes else 0
 
 
 def _resume(top: Top, kept: Kept, start: int, head: str = "") -> None:

@@ -14,7 +14,8 @@ the fit goes on to its end whatever was read. Whoever stops on it (`Leak.require
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -108,17 +109,21 @@ class LiveMeter:
 
     def saw(self, places: Places, returned: Rows, logits: Rows, real: Rows | None) -> None:
         """Take in what is returned for rows, the logits that it was worked out from, and the real model's, if any."""
-        with contextlib.suppress(ParameterError):
+        with _silence():
             self._meter.saw(places, returned)
-        self._prior[places] = _log_odds(logits, self._kind)
-        self._told[places] = np.nan if real is None else _log_odds(real, self._kind)
+        with _silence():
+            self._prior[places] = _log_odds(logits, self._kind)
+            self._told[places] = np.nan
+            if real is not None:
+                self._told[places] = _log_odds(real, self._kind)
 
     def end(self, epoch: int) -> None:
         """Read, after epoch `epoch` (from 0)."""
-        try:
-            reading, bound = self._meter.end_epoch(self._prior), self._bound(epoch + 1)
-        except ParameterError:
-            return
+        with _silence():
+            self._read(epoch)
+
+    def _read(self, epoch: int) -> None:
+        reading, bound = self._meter.end_epoch(self._prior), self._bound(epoch + 1)
         fine = np.isfinite(self._told)
         if len(np.unique(self._labels[fine])) < len(np.unique(self._labels)):
             return
@@ -128,7 +133,7 @@ class LiveMeter:
         self.leak.readings.append(reading)
         self.leak.bounds.append(bound)
         if self._path is not None:
-            with contextlib.suppress(ParameterError):
+            with _silence():
                 self.leak.write_html(self._path)
         if reading.low > bound and self.leak.refuted is None:
             self.leak.refuted = LeakFound(self.leak.who, reading, bound)
@@ -140,6 +145,14 @@ class LiveMeter:
     def load(self, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Take `arrays` back. Raises `ParameterError`."""
         self._meter.load(arrays)
+
+
+@contextlib.contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing that is read raises, or warns: what is raised would be an answer about labels."""
+    with np.errstate(all="ignore"), warnings.catch_warnings(), contextlib.suppress(Exception):
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _log_odds(rows: Rows, kind: int) -> Floats:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from silo.protocols.split.wire import Rows
 from silo.vertical.splitting.modules import outputs
-from silo.vertical.splitting.part import Part, backward, rows_of, tensor_of
-
-Keep = Callable[[int], None]
+from silo.vertical.splitting.part import Keep, Part, backward, rows_of, tensor_of
 
 
 class Middle:
@@ -24,7 +21,7 @@ class Middle:
 
     def begin(self, epoch: int) -> None:
         self._waiting.clear()
-        self.part.train()
+        self.part.begin(epoch)
 
     def forward(self, activations: Rows) -> Rows:
         came = tensor_of(activations, self._module).requires_grad_()

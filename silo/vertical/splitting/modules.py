@@ -15,6 +15,7 @@ from silo.protocols.split.wire import Rows, require_finite
 from silo.vertical.splitting.part import rows_of, tensor_of
 
 _LOOKED_AT: Final = 256
+_MADE_UP: Final = 8
 _BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 
 
@@ -69,6 +70,6 @@ def outputs(module: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return found.reshape(len(found), -1)
 
 
-def blank(rows: int, width: int) -> Rows:
-    """Rows of zeros, to try a module on."""
-    return np.zeros((rows, width), np.float32)
+def made_up(width: int) -> Rows:
+    """A few rows, no two alike, to try a module on; none is anybody's."""
+    return np.linspace(-1.0, 1.0, _MADE_UP * width, dtype=np.float32).reshape(_MADE_UP, width)

@@ -38,7 +38,9 @@ class SplitNetwork(ClassifierMixin, SplitParameters):  # type: ignore[misc]
 
     `gradients` (`Noise` or `RandomizedLabels`) protects labels, `activations` (`Noise`) a member's columns; the charter
     says which must be. `gradients=Marvell(…)` and `decorrelation=Decorrelation(…)` promise nothing and count as no
-    noise. `optimizer` makes an optimiser of parameters (Adam with `lr` otherwise). `wire` is float32, float16 or int8.
+    noise. Under protected labels the others learn from a linear guide, which
+    is Adam's with `lr` in any case, and in ever smaller steps. `optimizer` makes an optimiser of parameters (Adam with
+    `lr` otherwise). `wire` is float32, float16 or int8.
     With `finish` the top learns on by itself for so many epochs, from activations that are shown once more: that costs
     labels nothing. `checkpoint` names a folder from which a fit that was cut off goes on.
 
@@ -73,7 +75,7 @@ class SplitNetwork(ClassifierMixin, SplitParameters):  # type: ignore[misc]
                 f"{self._who}: pass X, y or both; only a compute partner (middle=…) has neither"
             )
         from silo.vertical.splitting import fitting
-        from silo.vertical.splitting.tops import top_alone
+        from silo.vertical.splitting.finishing import finish
 
         rows = len(x) if x is not None else None if labels is None else len(labels)
         aligned = b"" if ids is None else order(ids, who=self._who, rows=rows)
@@ -86,7 +88,7 @@ class SplitNetwork(ClassifierMixin, SplitParameters):  # type: ignore[misc]
             came = self._gather(self.session, x)
             if came is not None and labels is not None:
                 schedule = self._schedule(len(came))
-                lost += top_alone(self.parts_["real"], x, labels, came, schedule, self.finish)
+                lost += finish(self.parts_["real"], x, labels, came, schedule, self.finish)
         found.kept.done()
         self.n_iter_ = self._terms().epochs
         self._tell(found.leak, lost)
@@ -96,7 +98,10 @@ class SplitNetwork(ClassifierMixin, SplitParameters):  # type: ignore[misc]
         """Say what went wrong to this member only: an error would end its script, which partners notice."""
         if lost:
             _log.warning(
-                "%s: %d batches gave the real modules no numbers, and were left out", self._who, lost
+                "%s: %d batches gave the real modules no numbers and were left out: take a smaller lr, and look at "
+                "the scores before they are used",
+                self._who,
+                lost,
             )
         try:
             self._require_sound()
@@ -154,6 +159,9 @@ class SplitNetwork(ClassifierMixin, SplitParameters):  # type: ignore[misc]
         found = self._logits(X)
         if found is None:
             return None
+        bare = int((~np.isfinite(found).all(axis=1)).sum())
+        if bare:
+            _log.warning("%s: %d of %d rows have no score: the network diverged", self._who, bare, len(found))
         chances = probabilities(found)
         return np.hstack([1 - chances, chances]) if chances.shape[1] == 1 else chances
 

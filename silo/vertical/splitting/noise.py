@@ -162,7 +162,7 @@ class NoisePlan:
         }
         if self.direction == GRADIENTS:
             return found | {
-                "protects": "the label of a row; not the label party's own columns",
+                "protects": "the label of a row",
                 "neighbours": "one label changed",
                 "observer": "whoever gets the gradients of all epochs",
             }

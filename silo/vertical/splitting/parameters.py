@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +24,9 @@ from silo.vertical.splitting.randomized import RandomizedLabels
 if TYPE_CHECKING:
     from silo.session import Session
     from silo.vertical.splitting.setting import Setting
+
+
+_MOST_RATE: Final = 1000.0
 
 
 class SplitParameters(VerticalEstimator):
@@ -114,8 +117,8 @@ class SplitParameters(VerticalEstimator):
             session,
             self._terms(),
             self._maker(),
-            self._rate(),
-            bool(self.u_shaped) or self.middle is not None,
+            guide_rate=self._rate(),
+            u_shaped=bool(self.u_shaped) or self.middle is not None,
             bottom=self.bottom,
             top=self.top,
             middle=self.middle,
@@ -180,9 +183,10 @@ class SplitParameters(VerticalEstimator):
         return lambda parameters: Adam(parameters, lr=rate)
 
     def _rate(self) -> float:
-        if not 0 < self.lr < 1e3:
-            raise ParameterError(f"lr is a number above 0, not {self.lr}")
-        return float(self.lr)
+        rate: Any = self.lr
+        if not isinstance(rate, int | float | np.integer | np.floating) or not 0 < rate < _MOST_RATE:
+            raise ParameterError(f"lr is a number above 0 and below {_MOST_RATE:g}, not {rate!r}")
+        return float(rate)
 
     def _whole(self, name: str) -> int:
         value = getattr(self, name)

@@ -15,6 +15,8 @@ from silo.errors import ParameterError
 from silo.protocols.split.wire import Rows
 
 Maker = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+Keep = Callable[[int], None]
+"""Told how many epochs are done."""
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -29,17 +31,20 @@ class Part:
         self.trained = trained
         self.optimizer = make(trained) if trained else None
         self._rates = [] if self.optimizer is None else [one["lr"] for one in self.optimizer.param_groups]
+        self.slowing = 0
+        """Over how many epochs steps get smaller, so that noise averages out; 0 is never."""
 
     def train(self, on: bool = True) -> None:
         """Into training, or out of it."""
         for one in self.modules.values():
             one.train(on)
 
-    def slow(self, epoch: int, epochs: int) -> None:
-        """Take smaller steps in each epoch, from 0 on, of so many: what noise did so far is averaged out."""
-        if self.optimizer is not None:
+    def begin(self, epoch: int) -> None:
+        """Into training, for an epoch from 0 on."""
+        self.train()
+        if self.slowing and self.optimizer is not None:
             for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-                group["lr"] = rate * (1 - epoch / epochs)
+                group["lr"] = rate * (1 - epoch / self.slowing)
 
     def step(self, rows: int) -> None:
         """Move by the mean gradient of so many rows."""

@@ -18,10 +18,10 @@ from silo.training.private import checks
 from silo.training.private.plan import DPSGD
 from silo.training.private.rows import Rows as Data
 from silo.training.private.trainer import Trainer
-from silo.vertical.splitting.bottoms import Keep, noised
+from silo.vertical.splitting.bottoms import noised
 from silo.vertical.splitting.modules import outputs
 from silo.vertical.splitting.noise import NoisePlan
-from silo.vertical.splitting.part import Maker, Part, rows_of, tensor_of
+from silo.vertical.splitting.part import Keep, Maker, Part, rows_of, tensor_of
 from silo.vertical.splitting.watching import Guard
 
 _SCALES: Final = (1.0, 1e3, 1e9)
@@ -55,7 +55,7 @@ class PrivateBottom:
         self._who, self._width, self._most = who, width, most
         self._paid, self._epoch = False, 0
         self._waiting: deque[tuple[Places, torch.Tensor]] = deque()
-        self.guard, self.slowing = Guard(), 0
+        self.guard = Guard()
         private = DPSGD(
             sampling=1.0,
             steps=1,
@@ -84,12 +84,10 @@ class PrivateBottom:
             checks.check_constants(self._module, self._trainer._constants, self._trainer._buffers)
 
     def begin(self, epoch: int) -> None:
-        if self.slowing:
-            self.part.slow(epoch, self.slowing)
         self._epoch, self._paid = epoch, False
         self._waiting.clear()
         self.guard.begin()
-        self.part.train()
+        self.part.begin(epoch)
 
     def forward(self, places: Places) -> Rows:
         state = torch.get_rng_state()

@@ -1,4 +1,4 @@
-"""The real modules, where labels are protected: they learn from the true labels, and nothing of that is told.
+"""The label party's modules, where nothing of their learning may be told: beside a guide, and alone at the end.
 
 Not even by an error: whether a row's real residual overflows says what its label is. So nothing that goes wrong here
 ends the fit. A batch whose gradients are not finite, or in which a module fails, is left out, and `lost` counts it. The
@@ -18,7 +18,7 @@ from silo.vertical.splitting.residuals import loss_of
 
 
 class Quiet:
-    """Trains the real part beside a guide."""
+    """Trains a part from true labels, and raises nothing."""
 
     def __init__(self, part: Part, x: Rows | None, labels: torch.Tensor) -> None:
         self.part, self._x, self._labels = part, x, labels
@@ -41,15 +41,15 @@ class Quiet:
 
     def step(self, rows: int) -> None:
         """Move by the batch's gradients, if all of them are numbers."""
-        gradients = [p.grad for p in self.part.trained if p.grad is not None]
         failed, self._failed = self._failed, False
-        if not failed and all(bool(torch.isfinite(one).all()) for one in gradients):
-            with torch.random.fork_rng(self.devices):
-                try:
+        with torch.random.fork_rng(self.devices):
+            try:
+                gradients = [p.grad for p in self.part.trained if p.grad is not None]
+                if not failed and all(bool(torch.isfinite(one).all()) for one in gradients):
                     self.part.step(rows)
                     return
-                except Exception:  # of any optimiser: see above  # noqa: S110
-                    pass
+            except Exception:  # of any optimiser, or kind of gradient: see above  # noqa: S110
+                pass
         self.lost += 1
         for p in self.part.trained:
             p.grad = None

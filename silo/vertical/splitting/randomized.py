@@ -62,7 +62,7 @@ class RandomizedLabels:
         return {
             "mechanism": "randomised response on each label, once a fit",
             "direction": "gradients",
-            "protects": "the label of a row; not the label party's own columns",
+            "protects": "the label of a row",
             "neighbours": "one label changed",
             "generator": described(rng),
         }

@@ -41,7 +41,7 @@ class Setting:
     session: Session
     terms: Terms
     make: Maker
-    rate: float
+    guide_rate: float
     u_shaped: bool
     bottom: nn.Module | None = None
     top: nn.Module | None = None

@@ -1,4 +1,7 @@
-"""The label party's side of the work: its top module, with exact gradients; see `silo.vertical.splitting.guided`."""
+"""The label party's side of the work: what all ways share, and the one with exact gradients.
+
+See `silo.vertical.splitting.guided` for the one that protects labels.
+"""
 
 from __future__ import annotations
 
@@ -7,20 +10,68 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from silo.protocols.split.schedule import Places, Schedule
+from silo.protocols.split.schedule import Places
 from silo.protocols.split.wire import Rows, require_finite
 from silo.vertical.splitting.metering import Leak, LiveMeter
-from silo.vertical.splitting.part import Arrays, Part, backward, headed, rows_of, tensor_of, under
+from silo.vertical.splitting.part import Arrays, Keep, Part, backward, headed, rows_of, tensor_of, under
 from silo.vertical.splitting.passing import Pass
-from silo.vertical.splitting.quiet import Quiet
 from silo.vertical.splitting.residuals import Labels, loss_of
 
-Keep = Callable[[int], None]
 Disguise = Callable[[Rows, Labels], Rows]
 """Gradients and the labels of their rows to what is returned in their place."""
 
 
 class Top:
+    """The real modules, the true labels and the meter; `exchange` and `step` are for those who inherit."""
+
+    def __init__(
+        self, real: Part, x: Rows | None, labels: Labels, keep: Keep, *, who: str, meter: LiveMeter | None
+    ) -> None:
+        self.real, self.meter, self.lost = real, meter, 0
+        """`lost`: how many batches the real modules left out, because they gave no numbers."""
+        self._x, self._who, self._keep = x, who, keep
+        self._labels, self._first = torch.from_numpy(labels), 0
+
+    @property
+    def leak(self) -> Leak | None:
+        """What the meter read."""
+        return None if self.meter is None else self.meter.leak
+
+    def begin(self, epoch: int) -> None:
+        self._first = 0
+        self.real.begin(epoch)
+
+    def ahead(self, places: Places) -> None: ...
+
+    def exchange(self, places: Places, activations: Rows) -> Rows:
+        raise NotImplementedError
+
+    def settle(self) -> None: ...
+
+    def step(self, rows: int) -> None:
+        raise NotImplementedError
+
+    def end(self, epoch: int) -> None:
+        if self.meter is not None:
+            self.meter.end(epoch)
+        self._keep(epoch + 1)
+
+    def arrays(self) -> Arrays:
+        """All that is needed to go on."""
+        found = headed("real", self.real.arrays())
+        return found if self.meter is None else found | headed("meter", self.meter.arrays())
+
+    def load(self, arrays: Arrays) -> None:
+        """Take `arrays` back. Raises `ParameterError`."""
+        self.real.load(under("real", arrays))
+        if self.meter is not None:
+            self.meter.load(under("meter", arrays))
+
+    def load_told(self, arrays: Arrays) -> None:
+        """Take back the labels that were told at random, and nothing else."""
+
+
+class ExactTop(Top):
     """What hosts get is worked out from the true labels: every gradient tells its row's label."""
 
     def __init__(
@@ -34,25 +85,14 @@ class Top:
         disguise: Disguise | None = None,
         meter: LiveMeter | None = None,
     ) -> None:
-        self.real, self.meter = real, meter
-        self._x, self._who, self._keep, self._disguise = x, who, keep, disguise
-        self._labels, self._first = torch.from_numpy(labels), 0
+        super().__init__(real, x, labels, keep, who=who, meter=meter)
+        self._disguise = disguise
         self._ahead: Pass | None = None
-        self._left: tuple[Pass, Places, Rows, Rows] | None = None
-
-    @property
-    def lost(self) -> int:
-        """Batches that the real modules left out, because they gave no numbers; here such a one ends the fit."""
-        return 0
-
-    @property
-    def leak(self) -> Leak | None:
-        """What the meter read."""
-        return None if self.meter is None else self.meter.leak
+        self._sent: tuple[Pass, Places, Rows, Rows] | None = None
 
     def begin(self, epoch: int) -> None:
-        self._first, self._ahead, self._left = 0, None, None
-        self.real.train()
+        super().begin(epoch)
+        self._ahead = self._sent = None
 
     def ahead(self, places: Places) -> None:
         self._ahead = self._begun(places)
@@ -69,58 +109,21 @@ class Top:
         returned = np.zeros_like(activations) if shown.grad is None else rows_of(shown.grad)
         if self._disguise is not None:
             returned = self._disguise(returned, self._labels[places].numpy())
-        self._left = one, places, logits, returned
+        self._sent = one, places, logits, returned
         return returned
 
     def settle(self) -> None:
-        if self._left is None:
+        if self._sent is None:
             return
-        (one, places, logits, returned), self._left = self._left, None
+        (one, places, logits, returned), self._sent = self._sent, None
         one.settle()
         if self.meter is not None:
             self.meter.saw(places, returned, logits, logits)
-
-    def _begun(self, places: Places) -> Pass:
-        return Pass(self.real, None if self._x is None else self._x[places])
 
     def step(self, rows: int) -> None:
         self.settle()
         self._first = 0
         self.real.step(rows)
 
-    def end(self, epoch: int) -> None:
-        if self.meter is not None:
-            self.meter.end(epoch)
-        self._keep(epoch + 1)
-
-    def arrays(self) -> Arrays:
-        """All that is needed to go on."""
-        found = headed("real", self.real.arrays())
-        if self.meter is not None:
-            found |= headed("meter", self.meter.arrays())
-        return found
-
-    def load_told(self, arrays: Arrays) -> None:
-        """Take back the labels that were told at random, and nothing else."""
-
-    def load(self, arrays: Arrays) -> None:
-        """Take `arrays` back. Raises `ParameterError`."""
-        self.real.load(under("real", arrays))
-        if self.meter is not None:
-            self.meter.load(under("meter", arrays))
-
-
-def top_alone(real: Part, x: Rows | None, labels: Labels, came: Rows, schedule: Schedule, epochs: int) -> int:
-    """Train the real modules on activations that no longer move; nothing leaves, no error either.
-
-    Returns how many batches gave no numbers and were left out.
-    """
-    quiet = Quiet(real, x, torch.from_numpy(labels))
-    real.train()
-    for epoch in range(epochs):
-        real.slow(epoch, epochs)
-        for batch in schedule.batches(epoch):
-            places = np.concatenate(batch)
-            quiet.learn(places, came[places])
-            quiet.step(len(places))
-    return quiet.lost
+    def _begun(self, places: Places) -> Pass:
+        return Pass(self.real, None if self._x is None else self._x[places])

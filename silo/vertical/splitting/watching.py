@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -10,12 +11,13 @@ import torch
 from silo.audit.labels import networks
 from silo.audit.labels.rehearsal import rehearse
 from silo.audit.labels.watch import Watch
-from silo.protocols.split.wire import Rows
+from silo.protocols.split.wire import FLOAT32, Rows
 
 if TYPE_CHECKING:
     from silo.vertical.splitting.declaring import Declared
     from silo.vertical.splitting.setting import Setting
 
+_log = logging.getLogger("silo.vertical")
 _SAMPLE: Final = 2048
 _RATIOS: Final = (0.5, 0.2, 0.05)
 """Of the rarest class, where nobody said it."""
@@ -44,8 +46,8 @@ class Guard:
         self._parts.clear()
 
 
-def guard(setting: Setting, declared: Declared, party: str) -> Guard:
-    """Rehearse the honest job as it was declared. Raises `ParameterError` where that diverges.
+def guard(setting: Setting, declared: Declared, width: int, party: str) -> Guard:
+    """Rehearse the honest job as it was declared, with a cut of `width`. Raises `ParameterError` where that diverges.
 
     Where activations have noise the rehearsal is on made-up rows: when a watch stops is seen by all, and no noise
     covers it.
@@ -70,8 +72,28 @@ def guard(setting: Setting, declared: Declared, party: str) -> Guard:
         positive=_RATIOS if known is None else known,
         rng=setting.session.rng,
         sigma=declared.sigma,
-        directions=declared.directions,
+        guided=declared.classes > 0,
+        directions=_directions(setting, declared, width, party),
         batch=rows,
         make=setting.make,
     )
     return Guard(Watch(found, party=party))
+
+
+def _directions(setting: Setting, declared: Declared, width: int, party: str) -> int:
+    """In how many directions honest gradients point; 0 where that says nothing.
+
+    In the U-shape they come back through the partner's middle; float16 and int8 round each row by itself.
+    """
+    if setting.u_shaped or setting.terms.wire != FLOAT32 or not declared.classes:
+        return 0
+    if declared.classes >= width:
+        _log.warning(
+            "%s: %s declares %d classes, and the cut is %d wide: a hijacker would not show by its directions",
+            setting.who,
+            party,
+            declared.classes,
+            width,
+        )
+        return 0
+    return declared.classes

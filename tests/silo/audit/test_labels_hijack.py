@@ -49,6 +49,7 @@ def rehearsed(people: People, layers: str, sigma: float, seed: int = 1) -> Rehea
         positive=float(people.train.labels.mean()),
         rng=rng,
         sigma=sigma,
+        guided=sigma > 0,
         directions=2 if sigma else 0,
         batch=BATCH,
         rate=RATES[sigma],

@@ -294,6 +294,25 @@ def test_an_honest_job_is_trusted(layers: str, sigma: float) -> None:
     assert found["bank"].n_iter_ == 8
 
 
+@pytest.mark.parametrize("sigma", [0.0, SIGMA])
+def test_an_honest_middle_is_trusted(sigma: float) -> None:
+    """What a guide returns comes back through the middle, and a ReLU gives each row directions of its own."""
+    job = Job(22)
+
+    def work(session: silo.Session) -> SplitNetwork:
+        settings: dict[str, Any] = {"epochs": 6, "batch": 256}
+        if session.me == "telecom":
+            middle = st.fixed(nn.Sequential(nn.Linear(CUT, 12), nn.ReLU()), 2)
+            return SplitNetwork(session, middle=middle, cut=CUT, **settings).fit()
+        if sigma:
+            settings |= {"gradients": Noise(noise_multiplier=sigma), "activations": Noise(4.0)}
+        ends = st.fixed(nn.Linear(12, 1), 1)
+        model = SplitNetwork(session, bottom=job.bottom("telecom"), top=ends, u_shaped=True, **settings)
+        return model.fit(job.telecom, job.y)
+
+    assert st.together(work, budget=BUDGET if sigma else None)["bank"].n_iter_ == 6
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_false_alarms_are_rare() -> None:
