@@ -7,7 +7,7 @@ without a merging layer. The task's own figures show what the defence costs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
@@ -110,11 +110,11 @@ def examine(
 
     with networks.one_thread():
         trained = job()
-        made = [_metered(trained, people, epochs, told)]
+        made = [Run(_metered(trained, people, epochs, told), _judged(trained, people.held_out))]
         bare = _blind(people)
-        alone = _plain(job(people=bare, defence=Defence("none")), bare.held_out, epochs, told)
-        active = job(malicious=True)
-        _plain(active, people.held_out, epochs, told)
+        plain = Defence("none")
+        alone = _judged(_trained(job(people=bare, defence=plain), epochs, told), bare.held_out)
+        active = _trained(job(malicious=True), epochs, told)
         unmerged = job(merged=False)
         few = _few(people.train.labels, rng)
         width = networks.WIDTH
@@ -125,17 +125,21 @@ def examine(
             _completion_row("active completion", active, people, few),
             _inversion_row(trained, people, rng),
         ]
-        made += [_metered(job(), people, epochs, told) for _ in range(runs - 1)]
-        plain = [_plain(job(defence=Defence("none")), people.held_out, epochs, told) for _ in range(runs)]
-    task = Task(fmean(run.auc for run in made), fmean(plain), alone)
+        for _ in range(runs - 1):
+            again = job()
+            made.append(Run(_metered(again, people, epochs, told), _judged(again, people.held_out)))
+        undefended = [
+            _judged(_trained(job(defence=plain), epochs, told), people.held_out) for _ in range(runs)
+        ]
+    task = Task(fmean(run.auc for run in made), fmean(undefended), alone)
     bounds = tuple(bound(defence.mu(epoch, width)) for epoch in range(1, epochs + 1))
     return Found(layers, tuple(rows), task, tuple(made), bounds)
 
 
 def _metered(
     training: SplitTraining, people: People, epochs: int, told: Told, *, direct: bool = False
-) -> Run:
-    """Train with the meter beside it."""
+) -> tuple[Reading, ...]:
+    """Train with the meter beside it; a reading after each epoch."""
     meter = Meter(people.train.labels, confidence=_CONFIDENCE)
 
     def saw(rows: Array, gradients: Array) -> None:
@@ -148,15 +152,18 @@ def _metered(
         known = auc(training.logits(people.train), people.train.labels)
         readings.append(replace(reading, attacks=tuple(beyond(one, known) for one in reading.attacks)))
         told()
-    training.finish()
-    return Run(tuple(readings), auc(training.logits(people.held_out), people.held_out.labels))
+    return tuple(readings)
 
 
-def _plain(training: SplitTraining, held_out: Part, epochs: int, told: Told) -> float:
-    """Train, and say how well held-out records are told."""
+def _trained(training: SplitTraining, epochs: int, told: Told) -> SplitTraining:
     for _ in range(epochs):
         training.epoch()
         told()
+    return training
+
+
+def _judged(training: SplitTraining, held_out: Part) -> float:
+    """How well held-out records are told, once the label party has learned on by itself."""
     training.finish()
     return auc(training.logits(held_out), held_out.labels)
 
@@ -174,8 +181,8 @@ def _gradient_rows(reading: Reading, defence: Defence, epochs: int, width: int) 
     return [_held(one.name, one, limit, defence) for one in reading.attacks]
 
 
-def _direct_row(run: Run, defence: Defence, epochs: int) -> Row:
-    one = run.readings[-1].attack("spectral")
+def _direct_row(readings: Sequence[Reading], defence: Defence, epochs: int) -> Row:
+    one = readings[-1].attack("spectral")
     return _held("direct, top not merged", one, bound(defence.mu(epochs, 1)), defence)
 
 
