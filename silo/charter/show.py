@@ -159,6 +159,9 @@ def show(charter: Charter, now: datetime) -> str:
             f"{both.passes:,} passes, {both.trees:,} trees, {both.fits:,} fits in all, "
             + ("scorings not capped" if both.scorings is None else f"{both.scorings:,} scorings in all"),
             *verticals.words(both.models, both.noised),
+            *verticals.unpaid(
+                both, [card.name for card in charter.members], {one.member for one in charter.privacy}
+            ),
         ]
         lines += [f"  {row['who']:<36} {row['what']}" for row in facts["vertical"]["learns"]]
     if charter.privacy:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from silo.charter.terms import NOISED
+from silo.charter.terms import EVERY_MEMBER, NOISED, Vertical
 from silo.protocols.vertical.context import BOOSTING, LINEAR, SPLIT
 
 _EVERY = (
@@ -65,6 +65,19 @@ def words(models: Sequence[str], noised: Sequence[str]) -> list[str]:
         _ACTIVATIONS: "columns can be rebuilt from what a network shows of them",
     }
     return [f"  split learning WITHOUT noise on {one}: {off[one]}" for one in NOISED if one not in noised]
+
+
+def unpaid(vertical: Vertical, members: Sequence[str], budgets: Collection[str]) -> list[str]:
+    """Which noise of split learning nobody can pay for, a line each; `budgets` are the members that have one."""
+    if SPLIT not in vertical.models or vertical.label == EVERY_MEMBER:
+        return []
+    due = {_GRADIENTS: [vertical.label], _ACTIVATIONS: [one for one in members if one != vertical.label]}
+    return [
+        f"  noise on {direction} is paid by {name}, which has no privacy budget here: {name} can send no {direction}"
+        for direction in vertical.noised
+        for name in due[direction]
+        if name not in budgets
+    ]
 
 
 def leakage(members: int, models: Sequence[str], noised: Sequence[str] = NOISED) -> Sequence[tuple[str, str]]:

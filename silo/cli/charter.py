@@ -94,7 +94,8 @@ def charter() -> None:
 )
 @click.option(
     "--noised",
-    metavar="DIRECTIONS",
+    multiple=True,
+    metavar="DIRECTION[,DIRECTION]",
     help="With split among the models: of gradients, activations what leaves with noise only, or none.  "
     "[default: both]",
 )
@@ -159,7 +160,7 @@ def new(name: str, out: str, as_json: bool, **options: Any) -> None:
         receivers=options["receivers"] or ("*",),
         privacy=[_policy(text, options["without_noise"]) for text in options["policies"]],
         intersection=_intersection(options["intersection"]) if options["intersection"] else None,
-        vertical=_vertical(options["vertical"], options["noised"]),
+        vertical=_vertical(options["vertical"], ",".join(options["noised"]) if options["noised"] else None),
     )
     if own is not None:
         SumKey.of_charter(made, own)  # who signs as key holder has the key

@@ -220,6 +220,18 @@ def test_the_command_line_says_which_directions_have_noise(
     shown = silo("charter", "show", "charter.toml").stdout
     for direction in NOISED:
         assert (f"split learning WITHOUT noise on {direction}" in shown) == (direction in without)
+    # Nobody has a budget: whose noise could not be paid for is said at once, and later too.
+    for one in (made.stdout, shown):
+        assert ("noise on gradients is paid by mercy, which has no" in one) == ("gradients" in expected)
+        assert ("noise on activations is paid by mercy" in one) is False
+
+
+def test_directions_may_be_given_one_by_one(silo: Callable[..., Result]) -> None:
+    both = ("--noised", "gradients", "--noised", "activations")
+    assert new(silo, "--vertical", "split:mercy", *both).exit_code == 0
+    found = Charter.load("charter.toml").vertical
+    assert found is not None
+    assert found.noised == NOISED
 
 
 @pytest.mark.parametrize(

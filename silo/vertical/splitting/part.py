@@ -30,6 +30,11 @@ class Part:
         trained = list(every.values())
         self.trained = trained
         self.optimizer = make(trained) if trained else None
+        if trained and not isinstance(self.optimizer, torch.optim.Optimizer):
+            raise ParameterError(
+                f"optimizer= is a function that takes parameters and returns a torch optimizer, not a "
+                f"{type(self.optimizer).__name__}"
+            )
         self._rates = [] if self.optimizer is None else [one["lr"] for one in self.optimizer.param_groups]
         self.slowing = 0
         """Over how many epochs steps get smaller, so that noise averages out; 0 is never."""
