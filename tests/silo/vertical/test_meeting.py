@@ -373,7 +373,7 @@ def test_a_data_set_with_a_budget_refuses_a_model_without_noise(who: str) -> Non
 
 def test_or_writes_it_down_where_the_charter_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     policies = [Privacy("telecom", "rows", 1.0, 1e-5, without_noise="record")]
-    monkeypatch.setattr(simulation, "_policies", lambda names, budget, unit: policies)
+    monkeypatch.setattr(simulation, "_policies", lambda names, budget: policies)
 
     def work(session: silo.Session, given: Any) -> float | None:
         with pytest.raises(NotAllowed):
