@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from silo.vertical import Noise, SplitNetwork
+from silo.vertical.splitting.guided import GuidedTop
 from silo.vertical.splitting.private_bottom import PrivateBottom
-from silo.vertical.splitting.tops import Top
 
 ROWS, EPOCHS, BATCH = 200, 4, 50
 
@@ -30,7 +30,7 @@ def run(session: Any, *words: str) -> dict[str, Any]:
     begun: list[int] = []
     if "kill" in want:
         dying(int(want["kill"]))
-    for kind in (Top, PrivateBottom):
+    for kind in (GuidedTop, PrivateBottom):
         noting(kind, begun)
     model = SplitNetwork(
         session,
@@ -50,16 +50,16 @@ def run(session: Any, *words: str) -> dict[str, Any]:
 def dying(nth: int) -> None:
     """Kill this process with the gradients of its Nth batch on their way."""
     count = 0
-    step = Top.step
+    step = GuidedTop.step
 
-    def stepping(self: Top, rows: int) -> None:
+    def stepping(self: GuidedTop, rows: int) -> None:
         nonlocal count
         count += 1
         if count == nth:
             os.kill(os.getpid(), signal.SIGKILL)
         step(self, rows)
 
-    Top.step = stepping  # type: ignore[method-assign]
+    GuidedTop.step = stepping  # type: ignore[method-assign]
 
 
 def noting(kind: Any, begun: list[int]) -> None:
