@@ -83,8 +83,7 @@ class GuidedTop(Top):
             self.meter.saw(places, returned, logits, real)
 
     def step(self, rows: int) -> None:
-        self.settle()
-        self._first = 0
+        super().step(rows)
         self.guide.step(rows)
         self._quiet.step(rows)
         self.lost = self._quiet.lost

@@ -14,7 +14,6 @@ the fit goes on to its end whatever was read. Whoever stops on it (`Leak.require
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -149,9 +148,8 @@ class LiveMeter:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """Nothing that is read raises, or warns: what is raised would be an answer about labels."""
-    with np.errstate(all="ignore"), warnings.catch_warnings(), contextlib.suppress(Exception):
-        warnings.simplefilter("ignore")
+    """Nothing that is read raises: that would be an answer about labels."""
+    with np.errstate(all="ignore"), contextlib.suppress(Exception):
         yield
 
 

@@ -22,7 +22,7 @@ Disguise = Callable[[Rows, Labels], Rows]
 
 
 class Top:
-    """The real modules, the true labels and the meter; `exchange` and `step` are for those who inherit."""
+    """The real modules, the true labels and the meter; `exchange` is for those who inherit."""
 
     def __init__(
         self, real: Part, x: Rows | None, labels: Labels, keep: Keep, *, who: str, meter: LiveMeter | None
@@ -49,7 +49,9 @@ class Top:
     def settle(self) -> None: ...
 
     def step(self, rows: int) -> None:
-        raise NotImplementedError
+        """The batch is whole; who inherits moves its modules."""
+        self.settle()
+        self._first = 0
 
     def end(self, epoch: int) -> None:
         if self.meter is not None:
@@ -121,8 +123,7 @@ class ExactTop(Top):
             self.meter.saw(places, returned, logits, logits)
 
     def step(self, rows: int) -> None:
-        self.settle()
-        self._first = 0
+        super().step(rows)
         self.real.step(rows)
 
     def _begun(self, places: Places) -> Pass:

@@ -15,10 +15,11 @@ torch = pytest.importorskip("torch")
 
 from silo.audit import labels as meters  # noqa: E402
 from silo.audit.labels import completion, inversion, networks  # noqa: E402
-from silo.audit.labels.audit import examine  # noqa: E402
+from silo.audit.labels.audit import _held, examine  # noqa: E402
 from silo.audit.labels.defence import Defence, named  # noqa: E402
 from silo.audit.labels.people import People, split  # noqa: E402
 from silo.audit.labels.plot import page  # noqa: E402
+from silo.audit.labels.reading import Attack  # noqa: E402
 from silo.audit.labels.training import SplitTraining  # noqa: E402
 from silo.cli import cli  # noqa: E402
 from silo.crypto.errors import ParameterError  # noqa: E402
@@ -321,3 +322,18 @@ def test_tables_that_cannot_be_used_are_refused(tmp_path: Path, name: str, cells
     (tmp_path / "default_credit_hetero_host.csv").write_text("\n".join(["id,x0", *host]) + "\n")
     told = run("--data", str(tmp_path), code=2)
     assert told.stderr.startswith("error [SILO-101]: ")
+
+
+@pytest.mark.parametrize(
+    ("beyond", "low", "verdict"),
+    [
+        (0.9, 0.8, "leaks, nothing is promised"),
+        (0.9, 0.5, "too few records to tell a leak from features"),
+        (0.5, 0.5, "no more than features tell"),
+    ],
+)
+def test_where_nothing_is_promised_a_verdict_never_says_that_all_is_well(
+    beyond: float, low: float, verdict: str
+) -> None:
+    one = Attack("cosine", 0.9, 1.0, 1.0, beyond, low, 1.0)
+    assert _held("cosine", one, 1.0, Defence("none")).verdict == verdict

@@ -112,6 +112,19 @@ def test_labels_that_were_told_stay_told(tmp_path: Path, monkeypatch: pytest.Mon
     assert found["bank"][:2] == (once, once)
 
 
+def test_a_fit_that_begins_anew_says_who_has_kept_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    killing(monkeypatch, 5)
+    own = {"gradients": Noise(4.0), "checkpoint": tmp_path}
+    st.together(lambda session: twice(session, bank=own), budget={"bank": ROOM})
+    said = "telecom has kept nothing of this fit: all begin anew, and all 3 epochs are paid for"
+    assert sorted(line for line in caplog.messages if said in line) == [
+        f"bank: {said}",
+        f"telecom: {said}",
+    ]
+
+
 def test_it_goes_on_just_where_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Epochs of a fit that was cut off are those of two rounds: the twin follows both orders."""
     from silo.protocols.split.schedule import Schedule

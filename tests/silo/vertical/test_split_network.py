@@ -17,8 +17,9 @@ from torch import nn  # noqa: E402
 
 import silo  # noqa: E402
 from silo.errors import NotAllowed, ParameterError  # noqa: E402
+from silo.privacy.budget import Budget  # noqa: E402
 from silo.protocols.errors import UnlikeTerms  # noqa: E402
-from silo.vertical import SplitNetwork  # noqa: E402
+from silo.vertical import Noise, RandomizedLabels, SplitNetwork  # noqa: E402
 from silo.vertical.splitting.part import Part  # noqa: E402
 from tests.silo.vertical import split_table as st  # noqa: E402
 
@@ -212,6 +213,10 @@ def test_what_is_kept_of_an_optimiser_goes_on_as_if_nothing_was() -> None:
         Part({"one": nn.Linear(4, 2)}, make).load(first.arrays())
 
 
+def adam(parameters: Any) -> Any:
+    return torch.optim.Adam(parameters)
+
+
 BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"telecom": {"batch": 39}}, UnlikeTerms, "rows of a batch"),
     ({"telecom": {"epochs": 4}}, UnlikeTerms, "epochs"),
@@ -231,6 +236,10 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"bank": {"gradients": "noise"}}, ParameterError, "gradients is a silo.vertical.Noise"),
     ({"bank": {"order": bytes(32)}}, ParameterError, "order is for a training without others"),
     ({"bank": {"lr": -1.0}}, ParameterError, "lr is a number above 0"),
+    ({"telecom": {"lr": "0.1"}}, ParameterError, "below 1000, not '0.1'"),
+    ({"bank": {"lr": 0, "optimizer": adam}}, ParameterError, "below 1000, not 0"),
+    ({"telecom": {"optimizer": lambda p: None}}, ParameterError, "returns a torch optimizer, not a NoneType"),
+    ({"telecom": {"optimizer": 3}}, ParameterError, "optimizer is a function of parameters"),
     ({"bank": {"batch": 2.5}}, ParameterError, "batch is a whole number"),
 ]  # fmt: skip
 
@@ -239,6 +248,38 @@ BAD: list[tuple[dict[str, Any], type[Exception], str]] = [
 def test_what_does_not_fit_is_named(options: dict[str, Any], error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         st.together(lambda session: st.fitted(session, **options), vertical=st.OPEN)
+
+
+def test_scores_that_are_no_numbers_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    def work(session: silo.Session) -> Any:
+        model = st.fitted(session, epochs=1)
+        if session.me == "bank":
+            with torch.no_grad():
+                next(model.parts_["real"].modules["top"].parameters()).fill_(float("nan"))
+        return model.predict_proba(st.X[session.me])
+
+    assert np.isnan(st.together(work)["bank"]).all()
+    assert f"bank: {st.ROWS} of {st.ROWS} rows have no score: the network diverged" in caplog.text
+
+
+@pytest.mark.parametrize("noise", [None, Noise(4.0), RandomizedLabels(1.0)])
+def test_under_a_guide_the_others_take_ever_smaller_steps(noise: Any) -> None:
+    """After three epochs a third of the rate is left at a host, a compute partner and the bottom of an owner."""
+
+    def rate(part: Part) -> float:
+        assert part.optimizer is not None
+        return float(part.optimizer.param_groups[0]["lr"])
+
+    budget = {"bank": Budget(900.0, 1e-5)} if noise else None
+    own = {"gradients": noise} if noise else {}
+    flat = st.together(lambda session: st.fitted(session, bank=own).parts_, budget=budget)
+    shown = {"activations": Noise(8.0)} if noise else {}
+    bent = st.together(lambda session: u_shaped(session, **own, **shown).parts_, budget=budget)
+    left = 0.01 / 3 if noise else 0.01
+    for part in (flat["telecom"]["bottom"], bent["bank"]["bottom"], bent["telecom"]["middle"]):
+        assert rate(part) == pytest.approx(left)
+    for part in (flat["bank"]["real"], bent["bank"]["real"]):
+        assert rate(part) == 0.01
 
 
 def test_a_member_with_another_order_of_rows_is_noticed() -> None:
