@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,23 @@ def test_the_bytes_of_a_row_are_planned_by_the_formula() -> None:
     assert split.batches(24_000) == 47
     assert split.planned(24_000, "small") == pytest.approx(64 + 47 * FRAME / 24_000)
     assert split.planned(24_000, "wide") == pytest.approx(256 + 47 * FRAME / 24_000)
+
+
+def test_an_echo_goes_through_a_third_process_and_is_told_for_many() -> None:
+    from silo.bench.echo import echoed
+
+    once, often = echoed(1000, 1)(), echoed(1000, 1_000_000)()
+    assert 0 < once.wall < often.wall
+    assert 0 < once.cpu < often.cpu
+
+
+def test_an_echo_whose_other_end_is_gone_is_told() -> None:
+    from silo.bench import echo
+
+    here, there = socket.socketpair()
+    there.close()
+    with here, pytest.raises(ParameterError, match="other end"):
+        echo._read(here, 1)
 
 
 @pytest.mark.parametrize("what", ["small-plain/1", "small-noised/2"])
