@@ -1,7 +1,7 @@
 """The least that one message there and one back cost: the physical limit beside an exchange over the relay.
 
 Two processes and a third that hands on what comes, over blocking sockets under mutual TLS 1.3; each message is signed,
-and checked on arrival. No frames, numbers, records, encryption between members or second thread: no relay does with less.
+and checked on arrival. No frames, numbers, records or encryption between members: no relay does with less.
 """
 
 from __future__ import annotations
