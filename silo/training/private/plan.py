@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from silo.crypto.rng import Rng
 from silo.errors import ParameterError
-from silo.privacy import events
+from silo.privacy import events, planning
 from silo.privacy.account import Account
-from silo.privacy.accountants.rdp import ORDERS
-from silo.privacy.budget import MAX_EPSILON, Budget, Spent
-from silo.privacy.dataset import cost
+from silo.privacy.budget import Budget
 from silo.privacy.events import Event
 from silo.privacy.generator import described
 
@@ -112,6 +110,10 @@ class DPSGD:
                 )
                 object.__setattr__(self, name, float(value) if kind is Real else int(value))
 
+    def step(self, sigma: float) -> events.PoissonSampled:
+        """The event of one step with a noise multiplier."""
+        return events.PoissonSampled(self.sampling, events.Gaussian(sigma))
+
     def plan(self, account: Account | None = None) -> Plan:
         """What all steps cost; with an account also what is left there. Nothing is written or drawn.
 
@@ -125,24 +127,15 @@ class DPSGD:
             )
         sigma = self.noise_multiplier
         if sigma is None:
-            sigma = self._least_sigma(Budget(self.epsilon or 0.0, self.delta or 0.0))
-        return Plan(self, sigma, account)
-
-    def _least_sigma(self, budget: Budget) -> float:
-        def enough(sigma: float) -> bool:
-            step = events.dumps(events.PoissonSampled(self.sampling, events.Gaussian(sigma)))
-            return budget.admits(cost(step, self.steps, budget.order))
-
-        low, high = _LEAST_SIGMA, _MOST_SIGMA
-        if not enough(high):
-            raise ParameterError(
-                f"no noise up to {_MOST_SIGMA:g} keeps epsilon {budget.epsilon:g} over {self.steps} steps: take fewer"
+            sigma = planning.least_noise(
+                self.step,
+                self.steps,
+                Budget(self.epsilon or 0.0, self.delta or 0.0),
+                low=_LEAST_SIGMA,
+                high=_MOST_SIGMA,
+                of="steps",
             )
-        while high / low > 1.0002:
-            middle = math.sqrt(low * high)
-            low, high = (low, middle) if enough(middle) else (middle, high)
-        digits = 2 - math.floor(math.log10(high))
-        return math.ceil(high * 10.0**digits) / 10.0**digits
+        return Plan(self, sigma, account)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +149,7 @@ class Plan:
     @property
     def step(self) -> events.PoissonSampled:
         """The event of one step."""
-        return events.PoissonSampled(self.privacy.sampling, events.Gaussian(self.noise_multiplier))
+        return self.privacy.step(self.noise_multiplier)
 
     @property
     def event(self) -> Event:
@@ -177,41 +170,13 @@ class Plan:
 
         return PLD().epsilon(self.event, self.delta)
 
-    @property
-    def filter_epsilon(self) -> float:
-        """What a filter counts for all steps by themselves: the account's, else the target's, else the best."""
-        budget = self.account.budget if self.account is not None else None
-        if budget is None and self.privacy.epsilon is not None:
-            budget = Budget(self.privacy.epsilon, self.delta)
-        step, steps = events.dumps(self.step), self.privacy.steps
-        if budget is not None:
-            return budget.filter_epsilon(cost(step, steps, budget.order))
-        return min(
-            Budget(MAX_EPSILON, self.delta, order).filter_epsilon(cost(step, steps, order))
-            for order in ORDERS
-        )
-
     def describe(self) -> str:
-        """Two lines for people: the cost, and what is left."""
-        lines = [
+        """Two lines for people: the cost, and what is left, or what budget it needs."""
+        return (
             f"{self.privacy.steps:,} steps at sampling {self.privacy.sampling:g}, noise {self.noise_multiplier:g}: "
-            f"epsilon {self.epsilon:.3f} at delta {self.delta:g}"
-        ]
-        if self.account is not None:
-            budget = self.account.budget
-            before, after = self.account.used, budget.used(self._after(budget))
-            verdict = "it fits" if after <= 1 else "it does NOT fit"
-            lines.append(
-                f"the budget of {self.account.dataset} (epsilon {budget.epsilon:g}) is used to {before:.1%}, "
-                f"and to {after:.1%} afterwards: {verdict}"
-            )
-        return "\n".join(lines)
-
-    def _after(self, budget: Budget) -> Spent:
-        if self.account is None:
-            return Spent()
-        spent = self.account.ledger.books.spent(self.account.dataset)
-        return spent.plus(cost(events.dumps(self.step), self.privacy.steps, budget.order))
+            f"epsilon {self.epsilon:.3f} at delta {self.delta:g}\n"
+            + planning.described(self.step, self.privacy.steps, self.delta, self.account)
+        )
 
     def details(self, *, rng: Rng) -> dict[str, str]:
         """What the ledger keeps beside the event; `rng` is where its noise comes from."""

@@ -14,10 +14,9 @@ from typing import Final
 
 from silo.crypto.rng import Rng
 from silo.errors import ParameterError
-from silo.privacy import events
+from silo.privacy import events, planning
 from silo.privacy.account import Account
 from silo.privacy.budget import Budget
-from silo.privacy.dataset import cost
 from silo.privacy.events import Event
 from silo.privacy.generator import described
 
@@ -78,7 +77,14 @@ class Noise:
             )
         sigma = self.noise_multiplier
         if sigma is None:
-            sigma = _least(direction, epochs, Budget(self.epsilon or 0.0, self.delta or 0.0))
+            sigma = planning.least_noise(
+                lambda tried: _epoch(direction, tried),
+                epochs,
+                Budget(self.epsilon or 0.0, self.delta or 0.0),
+                low=LEAST_SIGMA,
+                high=MOST_SIGMA,
+                of="epochs",
+            )
         return NoisePlan(direction, float(sigma), epochs, self.clip, self.row_clip, self.delta, account)
 
 
@@ -133,23 +139,13 @@ class NoisePlan:
         return (1 + math.erf(self.mu / 2)) / 2
 
     def describe(self) -> str:
-        """Two lines for people: the cost, and what is left."""
+        """Two lines for people: the cost, and what is left, or what budget it needs."""
         what = "two labels" if self.direction == GRADIENTS else "two rows"
-        lines = [
+        return (
             f"{self.direction}: {self.epochs} epochs with noise {self.noise_multiplier:g}: epsilon {self.epsilon:.3f} "
             f"at delta {self.delta:g}, mu {self.mu:.3f}; no attack tells {what} apart with an AUC above "
-            f"{self.auc_bound:.3f}"
-        ]
-        if self.account is not None:
-            budget = self.account.budget
-            spent = self.account.ledger.books.spent(self.account.dataset)
-            after = budget.used(spent.plus(cost(events.dumps(self.event), self.epochs, budget.order)))
-            verdict = "it fits" if after <= 1 else "it does NOT fit"
-            lines.append(
-                f"the budget of {self.account.dataset} (epsilon {budget.epsilon:g}) is used to "
-                f"{self.account.used:.1%}, and to {after:.1%} afterwards: {verdict}"
-            )
-        return "\n".join(lines)
+            f"{self.auc_bound:.3f}\n" + planning.described(self.event, self.epochs, self.delta, self.account)
+        )
 
     def details(self, *, rng: Rng) -> dict[str, str]:
         """What the ledger keeps beside the event; `rng` is where its noise comes from."""
@@ -180,21 +176,3 @@ def _epoch(direction: str, sigma: float) -> Event:
         return events.Gaussian(sigma)
     # Replacing a row moves its activations by up to 2 clips, and the sum of its batch's gradients likewise.
     return events.Composed((events.Gaussian(sigma / 2), events.Gaussian(sigma / 2)))
-
-
-def _least(direction: str, epochs: int, budget: Budget) -> float:
-    """The least noise multiplier, rounded up to three digits, with which all epochs keep a budget."""
-
-    def enough(sigma: float) -> bool:
-        return budget.admits(cost(events.dumps(_epoch(direction, sigma)), epochs, budget.order))
-
-    low, high = LEAST_SIGMA, MOST_SIGMA
-    if not enough(high):
-        raise ParameterError(
-            f"no noise up to {MOST_SIGMA:g} keeps epsilon {budget.epsilon:g} over {epochs} epochs: take fewer"
-        )
-    while high / low > 1.0002:
-        middle = math.sqrt(low * high)
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    digits = 2 - math.floor(math.log10(high))
-    return math.ceil(high * 10.0**digits) / 10.0**digits

@@ -1,0 +1,82 @@
+"""What a mechanism will cost, before anything runs: the least noise for a budget, and the least budget for a noise.
+
+Both count as the filter does, which decides. The PLD accountant, which reports, counts less: a budget of what it says
+would be refused.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Final
+
+from silo.errors import ParameterError
+from silo.privacy import events
+from silo.privacy.account import Account
+from silo.privacy.budget import MAX_EPSILON, Budget
+from silo.privacy.dataset import cost
+from silo.privacy.events import Event
+
+_LEAST_EPSILON: Final = 1e-6
+_CLOSE: Final = 1.0002
+
+
+def least_noise(
+    use: Callable[[float], Event], times: int, budget: Budget, *, low: float, high: float, of: str
+) -> float:
+    """The least noise multiplier from `low` to `high` with which `times` uses keep a fresh budget, to three digits.
+
+    `use` makes the event of one from a multiplier; `of` is the plural of what is used. Raises `ParameterError`.
+    """
+
+    def enough(sigma: float) -> bool:
+        return budget.admits(cost(events.dumps(use(sigma)), times, budget.order))
+
+    if not enough(high):
+        raise ParameterError(
+            f"no noise up to {high:g} keeps epsilon {budget.epsilon:g} over {times} {of}: take fewer"
+        )
+    return _up(_least(enough, low, high))
+
+
+def least_budget(use: Event, times: int, delta: float) -> float:
+    """Epsilon of the least fresh budget at `delta` that admits so many uses, to three digits; infinite if none does."""
+    text = events.dumps(use)
+
+    def admitted(epsilon: float) -> bool:
+        try:
+            budget = Budget(epsilon, delta)
+        except ParameterError:  # too little at this delta for any order
+            return False
+        return budget.admits(cost(text, times, budget.order))
+
+    return _up(_least(admitted, _LEAST_EPSILON, MAX_EPSILON)) if admitted(MAX_EPSILON) else math.inf
+
+
+def described(use: Event, times: int, delta: float, account: Account | None) -> str:
+    """One line for people: whether so many uses fit an account's budget, or what budget they need."""
+    if account is None:
+        return (
+            f"a fresh budget needs epsilon {least_budget(use, times, delta):g} at least, as its filter counts"
+        )
+    budget = account.budget
+    spent = account.ledger.books.spent(account.dataset)
+    after = budget.used(spent.plus(cost(events.dumps(use), times, budget.order)))
+    verdict = "it fits" if after <= 1 else "it does NOT fit"
+    return (
+        f"the budget of {account.dataset} (epsilon {budget.epsilon:g}) is used to {account.used:.1%}, "
+        f"and to {after:.1%} afterwards: {verdict}"
+    )
+
+
+def _least(enough: Callable[[float], bool], low: float, high: float) -> float:
+    """About the least number from `low` to `high` that is enough, as `high` is, and all above."""
+    while high / low > _CLOSE:
+        middle = math.sqrt(low * high)
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def _up(value: float) -> float:
+    digits = 2 - math.floor(math.log10(value))
+    return math.ceil(value * 10.0**digits) / 10.0**digits
