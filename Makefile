@@ -1,6 +1,6 @@
 # Everything installs what it needs into .venv by itself, once, and again when pyproject.toml changes.
 #
-#   make demo       several hospitals learn together on this machine (no torch)      make demo DEMO=bank
+#   make demo       several hospitals learn together on this machine (no torch)      make demo DEMO=bank (credit, split)
 #   make test       the fast suite          make test ARGS="-k shamir"
 #   make test-all   the slow tests too
 #   make lint       ruff, the formatter's check, mypy --strict
@@ -31,7 +31,7 @@ INSTALL = -m pip install --quiet
 help:
 	@sed -n '3,7s/^# *//p' Makefile
 
-demo: $(VENV)/.stamp-demo$(if $(filter bank credit,$(DEMO)),-vertical)
+demo: $(VENV)/.stamp-demo$(if $(filter bank credit,$(DEMO)),-vertical)$(if $(filter split,$(DEMO)),-split)
 	$(BIN)/silo demo $(DEMO)
 
 test: $(VENV)/.stamp-dev
@@ -73,6 +73,10 @@ $(VENV)/.stamp-demo-vertical: $(VENV)/.stamp-demo
 	$(BIN)/python $(INSTALL) -e '.[demo,vertical,he]'
 	touch $@
 
+$(VENV)/.stamp-demo-split: $(VENV)/.stamp-torch $(VENV)/.stamp-demo-vertical
+	$(BIN)/python $(INSTALL) -e '.[demo,dp,vertical]'
+	touch $@
+
 # torch first and pinned: the extras then find it there and leave it alone.
 $(VENV)/.stamp-torch: $(VENV)/.stamp-venv
 	$(BIN)/python $(INSTALL) '$(TORCH)'
@@ -80,7 +84,7 @@ $(VENV)/.stamp-torch: $(VENV)/.stamp-venv
 
 $(VENV)/.stamp-dev: $(VENV)/.stamp-torch pyproject.toml
 	$(BIN)/python $(INSTALL) -e '.[dev,dp]'
-	touch $@ $(VENV)/.stamp-demo $(VENV)/.stamp-demo-vertical
+	touch $@ $(VENV)/.stamp-demo $(VENV)/.stamp-demo-vertical $(VENV)/.stamp-demo-split
 
 $(VENV)/.stamp-heu: $(VENV)/.stamp-dev
 	$(BIN)/python $(INSTALL) -e '.[bench-he]'
