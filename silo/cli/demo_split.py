@@ -67,9 +67,10 @@ def _leak(privacy: dict[str, Any]) -> str:
     """What the meter read beside the fit."""
     last = privacy["leak"][-1]
     low = max(one["interval"][0] for one in last["attacks"])
+    sure = f"surely above {low:.3f}" if low > 0.5 else "which chance gives too"
     return (
-        f"the leak meter, after {last['epoch']} epochs: the best attack tells labels with an AUC of {last['leak']:.3f} "
-        f"beyond what features tell (at least {low:.3f}; allowed {last['bound']:.3f})"
+        f"the leak meter, after {last['epoch']} epochs: beyond what features tell, the best attack on labels has an "
+        f"AUC of {last['leak']:.3f}, {sure}; the noise allows {last['bound']:.3f}"
     )
 
 

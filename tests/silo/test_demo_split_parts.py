@@ -270,3 +270,13 @@ def test_no_text_becomes_markup_and_none_is_escaped_twice(members: int) -> None:
     page = split_report.page(results(members, '<script>alert("x")</script>&'))
     assert "<script>" not in page
     assert "&amp;lt;" not in page
+
+
+@pytest.mark.parametrize(
+    ("low", "said"),
+    [(0.31, "AUC of 0.561, which chance gives too;"), (0.54, "AUC of 0.561, surely above 0.540;")],
+)
+def test_a_reading_is_told_with_what_is_sure_of_it(low: float, said: str) -> None:
+    run = results(2)
+    run["privacy"]["leak"][-1] |= {"leak": 0.561, "attacks": [{"interval": [low, 0.6]}]}
+    assert said in demo_split.summary(run)
