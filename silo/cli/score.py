@@ -20,7 +20,7 @@ _SHOWN = 200
 
 @click.command()
 @click.argument("model_path", metavar="MODEL", type=click.Path())
-@click.argument("table_path", metavar="TABLE", type=click.Path())
+@click.argument("table_path", metavar="[TABLE]", type=click.Path(), required=False)
 @click.option("--charter", "charter_path", required=True, help="The agreement, signed by all.")
 @click.option("--identity", "identity_path", required=True, help="Folder of this organisation's keys.")
 @click.option("--task", help="Which task of the charter; not needed when there is one.")
@@ -28,6 +28,11 @@ _SHOWN = 200
     "--column",
     metavar="ID",
     help="Intersect this column of identifiers first.  [default: all tables have the same rows in the same order]",
+)
+@click.option(
+    "--modules",
+    metavar="FILE",
+    help="Of a split network: a Python file that sets bottom, top or middle, and activations where these have noise.",
 )
 @click.option(
     "-o",
@@ -40,11 +45,12 @@ _SHOWN = 200
 @output.json_option
 def score(
     model_path: str,
-    table_path: str,
+    table_path: str | None,
     charter_path: str,
     identity_path: str,
     task: str | None,
     column: str | None,
+    modules: str | None,
     out: str | None,
     quiet: bool,
     passphrase_env: str | None,
@@ -54,6 +60,7 @@ def score(
     """Score the rows of the CSV table TABLE with the other members, who run the same command.
 
     MODEL is this member's part of a joint model, as its `save` wrote it. Who had the labels in the fit gets the scores.
+    A compute partner of a split network has no TABLE.
     """
     from silo import csv_table, identifiers
     from silo.charter import Charter
@@ -70,13 +77,14 @@ def score(
     agreed = Charter.load(charter_path)
     _require_no_script(agreed.task(task))
     own = Identity.load(identity_path, words)
-    model = _part(model_path, agreed, own.name)
-    table = csv_table.read(table_path)
-    names = _columns(model, table, column)
-    x = table.matrix(names)
-    ids = identifiers.encode(table.text(column), f"column {column} of {table.where}") if column else None
-    target = Path(out) if out else Path(table_path).with_name(f"{Path(table_path).stem}-scores.csv")
+    model = _part(model_path, agreed, own.name, modules)
     leads = model.member_ == model.label_party_
+    table = _table(table_path, model, column)
+    names = _columns(model, table, column)
+    x = table.matrix(names) if table_path else None
+    ids = identifiers.encode(table.text(column), f"column {column} of {table.where}") if column else None
+    given = Path(table_path or model_path)
+    target = Path(out) if out else given.with_name(f"{given.stem}-scores.csv")
     if leads:
         csv_table.require_new(target, "-o")
         _require_free(table, _headings(model))
@@ -90,8 +98,9 @@ def score(
             places = None if ids is None else session.intersect(ids, column=f"column {column}")
             model.set_params(session=session)
             predict = model.predict_proba if _classifies(model) else model.predict
-            rows = x if places is None else x[places]
-            _require_numbers(model, table.where, names, rows)
+            rows = x if places is None or x is None else x[places]
+            if names:
+                _require_numbers(model, table.where, names, rows)
             return places, predict(rows)
         except UnlikeTerms as problem:
             differ.append(problem)
@@ -112,7 +121,7 @@ def score(
     facts = {
         "member": session.me,
         "label_party": model.label_party_,
-        "rows": len(rows),
+        "rows": len(rows) if table_path else None,
         "file": str(target) if found is not None else None,
         "bytes_sent": traffic.bytes_sent,
         "bytes_received": traffic.bytes_received,
@@ -121,9 +130,8 @@ def score(
     if as_json:
         output.emit_json(facts)
     elif found is None:
-        click.echo(
-            f"{session.me} took part in scoring {len(rows):,} rows; {model.label_party_} has the scores"
-        )
+        what = f"scoring {len(rows):,} rows" if table_path else "scoring"
+        click.echo(f"{session.me} took part in {what}; {model.label_party_} has the scores")
     else:
         click.echo(f"{len(rows):,} rows scored with {', '.join(session.members)}, written to {target}")
     return 0
@@ -140,12 +148,13 @@ def _require_no_script(task: Task) -> None:
         )
 
 
-def _part(path: str, charter: Charter, me: str) -> Any:
+def _part(path: str, charter: Charter, me: str, modules: str | None) -> Any:
     """The own part of a model of this charter's members. Raises `ParameterError`."""
+    from silo.cli import modules as made
     from silo.errors import ParameterError
     from silo.vertical import load
 
-    model = load(path)
+    model = load(path, **(made.read(modules) if modules else {}))
     if not model.members_:
         raise ParameterError(f"{path} was fitted on one table: its predict needs nobody else")
     if tuple(model.members_) != charter.names:
@@ -158,13 +167,27 @@ def _part(path: str, charter: Charter, me: str) -> Any:
     return model
 
 
+def _table(path: str | None, model: Any, identifier: str | None) -> Table:
+    """The table; an empty one of a member that has none. Raises `ParameterError`."""
+    from silo import csv_table
+    from silo.errors import ParameterError
+
+    if path is not None:
+        return csv_table.read(path)
+    if model.n_features_in_ or model.member_ == model.label_party_ or identifier:
+        raise ParameterError(
+            "name a TABLE of the rows to score: only a compute partner of a split network has none"
+        )
+    return csv_table.Table("", (), ())
+
+
 def _columns(model: Any, table: Table, identifier: str | None) -> list[str]:
     """The columns of the fit, by their names; without names all but the identifier. Raises `ParameterError`."""
     from silo.errors import ParameterError
 
     known = getattr(model, "feature_names_in_", None)
-    if known is not None:
-        return [str(name) for name in known]
+    if known is not None or not model.n_features_in_:
+        return [str(name) for name in (() if known is None else known)]
     every = [name for name in table.names if name != identifier]
     if len(every) != model.n_features_in_:
         beside = f" beside {identifier}" if identifier else ""
@@ -180,7 +203,7 @@ def _require_numbers(model: Any, where: str, names: list[str], rows: Any) -> Non
     """Name a gap or a text by its column in the file, before anybody is sent a number. Raises `ParameterError`."""
     from silo.vertical import frames
 
-    if names and not hasattr(model, "binning_"):  # trees take both
+    if not hasattr(model, "binning_"):  # trees take both
         frames.numeric(replace(frames.read(rows, who=where), names=tuple(names), named=True), who=where)
 
 

@@ -56,7 +56,9 @@ def fitted(kind: str, held: dict[str, pd.DataFrame], folder: Path, *, arrays: bo
     return found[first]
 
 
-def federation(found: Found, names: tuple[str, ...], **options: Any) -> Site:
+def federation(
+    found: Found, names: tuple[str, ...], vertical: Vertical | None = None, **options: Any
+) -> Site:
     """A site whose charter allows vertical models of the first member's labels."""
     words = {"two_party": TWO_PARTY_WORDS} if len(names) == 2 else {}
     site = found(names=names, script=None, terms=words, **options)
@@ -69,7 +71,7 @@ def federation(found: Found, names: tuple[str, ...], **options: Any) -> Site:
         sum=old.sum,
         time=old.time,
         intersection=Intersection(("rows",), rows=500),
-        vertical=Vertical(label=names[0], rows=500),
+        vertical=vertical or Vertical(label=names[0], rows=500),
         now=old.created,
         expires=old.expires,
     )

@@ -188,6 +188,7 @@ class SplitNetwork(ClassifierMixin, SplitParameters):  # type: ignore[misc]
 
     def _restore(self, found: share.Share) -> None:
         """Take what `save` wrote, into copies of the modules that were passed. Raises `ParameterError`."""
+        need("split learning", "dp", "torch", "opacus")
         from silo.vertical.splitting import saved
 
         self._identify(found)

@@ -82,12 +82,13 @@ def _part(model: SplitNetwork, name: str, inside: set[str]) -> Part:
     modules = {"bottom": model.bottom, "middle": model.middle, "top": model.top}
     if name == "network":
         return Part({"network": network(modules)}, model._maker())
-    wanted = {one: modules.get(one) for one in inside}
+    wanted = {one: modules.get(one) for one in sorted(inside)}
     missing = [one for one, module in wanted.items() if module is None]
     if missing:
+        given = ", ".join(f"{one}=…" for one in missing)
         raise ParameterError(
-            f"the part of a model has weights of a {missing[0]} module: pass it, as silo.vertical.load(path, session, "
-            f"{missing[0]}=…)"
+            f"the part of a model has weights of {' and '.join(missing)} and no modules: pass them, as "
+            f"silo.vertical.load(path, session, {given}), or to silo score in a file, --modules"
         )
     return Part(wanted, model._maker())
 

@@ -177,7 +177,7 @@ def test_a_model_is_saved_and_scores_again(tmp_path: Path) -> None:
         model = st.fitted(session)
         before = model.predict_proba(st.X[session.me])
         model.save(path)
-        with pytest.raises(ParameterError, match=r"pass it, as silo\.vertical\.load"):
+        with pytest.raises(ParameterError, match=r"pass them, as silo\.vertical\.load"):
             silo.vertical.load(path, session)
         again = silo.vertical.load(path, session, **modules[session.me])
         return (
