@@ -23,6 +23,7 @@ from silo.privacy.dataset import Description
 from silo.protocols.he_sum.parameters import require_room
 from silo.protocols.psi.context import MOST_MEMBERS, MOST_ROWS, REVEALS
 from silo.protocols.secagg import graph_plan
+from silo.protocols.split.terms import MOST_WIDTH
 from silo.protocols.vertical import context as vertical
 
 if TYPE_CHECKING:
@@ -189,6 +190,15 @@ def _check_vertical(charter: Charter) -> None:
         *([] if one.scorings is None else [("scorings", one.scorings, MAX_ROUNDS)]),
     ):
         _require(0 < value <= most, f"vertical.{what} = {value}: it is from 1 to {most}")
+    if one.classes is not None:
+        _require(
+            2 <= one.classes <= MOST_WIDTH,
+            f"vertical.classes = {one.classes}: labels have from 2 to {MOST_WIDTH} classes",
+        )
+        _require(
+            vertical.SPLIT in one.models,
+            f"vertical.classes is for split networks, and the charter allows {', '.join(one.models)}: leave it out",
+        )
 
 
 def check_sum(charter: Charter) -> None:

@@ -252,7 +252,7 @@ def _vertical(table: _Table) -> Vertical:
         table.take("trees", int),
         table.take("fits", int),
         tuple(noised),
-        table.take("scorings", int) if "scorings" in table._values else None,
+        *(table.take(key, int) if key in table._values else None for key in ("scorings", "classes")),
     )
 
 

@@ -67,7 +67,8 @@ class Vertical:
     charter in all, as what they show adds up, and in `scorings` scorings of models, each of at most `rows` rows; None,
     as in a file without that word, does not cap them. `noised` are the directions of split learning that leave with
     differential privacy only: "gradients" (they tell labels) and "activations" (they tell rows). To leave a word out
-    switches that off.
+    switches that off. `classes` is the most that labels of a split network have, so that a host's watch knows in how
+    many directions gradients may point; None is whatever the label party declares.
     """
 
     models: tuple[str, ...] = ("linear", "boosting")
@@ -78,6 +79,7 @@ class Vertical:
     fits: int = 10
     noised: tuple[str, ...] = NOISED
     scorings: int | None = None
+    classes: int | None = None
 
     def words(self) -> dict[str, Any]:
         """Every word that is said. One that older charters do not know is no part of their digest."""

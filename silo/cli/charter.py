@@ -99,6 +99,12 @@ def charter() -> None:
     help="With split among the models: of gradients, activations what leaves with noise only, or none.  "
     "[default: both]",
 )
+@click.option(
+    "--classes",
+    type=int,
+    metavar="N",
+    help="With split among the models: the most classes that labels have, for the hosts' watch.",
+)
 @click.option("--allow-interception", is_flag=True, help="Allow members behind a TLS-inspecting proxy.")
 @click.option(
     "--two-party", default="", metavar="WORDS", help="With two members only; the error tells the words."
@@ -160,7 +166,11 @@ def new(name: str, out: str, as_json: bool, **options: Any) -> None:
         receivers=options["receivers"] or ("*",),
         privacy=[_policy(text, options["without_noise"]) for text in options["policies"]],
         intersection=_intersection(options["intersection"]) if options["intersection"] else None,
-        vertical=_vertical(options["vertical"], ",".join(options["noised"]) if options["noised"] else None),
+        vertical=_vertical(
+            options["vertical"],
+            ",".join(options["noised"]) if options["noised"] else None,
+            options["classes"],
+        ),
     )
     if own is not None:
         SumKey.of_charter(made, own)  # who signs as key holder has the key
@@ -310,14 +320,15 @@ def _intersection(text: str) -> Intersection:
         ) from None
 
 
-def _vertical(text: str | None, noised: str | None) -> Vertical | None:
+def _vertical(text: str | None, noised: str | None, classes: int | None) -> Vertical | None:
     from silo.charter import Vertical
     from silo.errors import CharterError
 
+    given = [name for name, value in (("--noised", noised), ("--classes", classes)) if value is not None]
     if not text:
-        if noised is not None:
+        if given:
             raise CharterError(
-                "--noised is for split networks: give --vertical split,… too, or leave it away"
+                f"{given[0]} is for split networks: give --vertical split,… too, or leave it away"
             )
         return None
     try:
@@ -330,13 +341,11 @@ def _vertical(text: str | None, noised: str | None) -> Vertical | None:
             "linear:bank:100000:12"
         ) from None
     named = tuple(models.split(","))
+    if given and "split" not in named:
+        raise CharterError(f"{given[0]} is for split networks, and --vertical allows {models}: leave it away")
     if noised is not None:
-        if "split" not in named:
-            raise CharterError(
-                f"--noised is for split networks, and --vertical allows {models}: leave it away"
-            )
         figures["noised"] = () if noised == _WITHOUT else tuple(noised.split(","))
-    return Vertical(named, label, **figures)
+    return Vertical(named, label, classes=classes, **figures)
 
 
 def _digest(path: str) -> str:

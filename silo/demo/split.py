@@ -59,7 +59,7 @@ def run(
         rows=rows,
         terms={"two_party": TWO_PARTY_WORDS} if len(names) == 2 else {},
         privacy=[Privacy(label, DATASET, EPSILON, DELTA)],
-        vertical=Vertical((NAME,), label, rows=rows, passes=epochs, fits=1, noised=("gradients",)),
+        vertical=Vertical((NAME,), label, rows=rows, passes=epochs, fits=1, noised=("gradients",), classes=2),
     )
     tell(f"{people.title}: {', '.join(names)} and a relay, each a process of its own")
     if folder_of_data is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,8 +15,9 @@ pytest.importorskip("opacus")
 from torch import nn  # noqa: E402
 
 import silo  # noqa: E402
-from silo.errors import ParameterError  # noqa: E402
+from silo.errors import NotAllowed, ParameterError  # noqa: E402
 from silo.privacy.budget import Budget  # noqa: E402
+from silo.protocols.errors import ProtocolAborted, UnlikeTerms  # noqa: E402
 from silo.vertical import Noise, RandomizedLabels, SplitNetwork  # noqa: E402
 from silo.vertical.splitting import declaring  # noqa: E402
 from tests.attacks.test_split_again import seen_by  # noqa: E402
@@ -181,3 +183,41 @@ def test_a_host_is_warned_where_so_many_classes_are_declared_that_no_hijacker_wo
     st.together(lambda session: st.fitted(session, epochs=1, bank={"gradients": Noise(8.0)}), budget=BANK)
     with caplog.at_level(logging.WARNING, "silo.vertical"):
         assert f"telecom: bank declares {st.CUT} classes, and the cut is {st.CUT} wide" in caplog.text
+
+
+@pytest.mark.parametrize(("declared", "agreed"), [(3, 2), (4, 3)])
+def test_a_label_party_that_declares_more_classes_than_were_agreed_is_refused_by_the_host(
+    declared: int, agreed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Claimed (docs/split.md): where the charter names the number of classes nobody gains room for a hijack by more."""
+    monkeypatch.setattr(declaring, "word", lambda how, classes: f"8 of {declared}")
+    strict = declaring.read
+
+    def lenient(setting: Any, said: str) -> declaring.Declared:
+        return declaring.Declared(8.0, declared) if setting.who == "bank" else strict(setting, said)
+
+    monkeypatch.setattr(declaring, "read", lenient)
+    refused, came = [], []
+
+    def work(session: silo.Session) -> None:
+        try:
+            st.fitted(session, epochs=1, bank={"gradients": Noise(8.0)})
+        except UnlikeTerms as refusal:
+            refused.append((session.me, str(refusal)))
+        except ProtocolAborted:
+            came.extend(one.kind for one in session.seat.transcript)
+
+    st.together(work, budget=BANK, vertical=replace(st.OPEN, classes=agreed))
+    ((who, said),) = refused
+    assert who == "telecom"
+    assert f"declares {declared} classes, and the charter agrees on {agreed}" in said
+    assert "Private" not in came
+
+
+def test_a_label_party_with_more_classes_than_were_agreed_says_nothing() -> None:
+    def work(session: silo.Session) -> None:
+        st.fitted(session, st.THREE, epochs=1, bank={"top": st.top(logits=3), "gradients": Noise(8.0)})
+
+    with pytest.raises(NotAllowed, match="the classes of a split network"):
+        st.together(work, budget=BANK, vertical=replace(st.OPEN, classes=2))
+    st.together(work, budget=BANK, vertical=replace(st.OPEN, classes=3))

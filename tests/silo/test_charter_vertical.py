@@ -43,11 +43,12 @@ def test_a_file_gives_back_the_same_terms(people: dict[str, Identity], tmp_path:
 def test_every_term_is_in_the_digest(people: dict[str, Identity]) -> None:
     changes: dict[str, Any] = {
         "models": ("linear", "boosting"), "label": "*", "rows": 4999, "passes": 13, "trees": 31, "fits": 5,
-        "noised": (), "scorings": 7,
+        "noised": (), "scorings": 7, "classes": 2,
     }  # fmt: skip
     assert set(changes) == set(Vertical.__slots__)
-    made = charter(people, vertical=TERMS)
-    others = [replace(made, vertical=replace(TERMS, **{key: value})) for key, value in changes.items()]
+    terms = replace(TERMS, models=("linear", "split"))
+    made = charter(people, vertical=terms)
+    others = [replace(made, vertical=replace(terms, **{key: value})) for key, value in changes.items()]
     digests = {one.digest for one in (made, charter(people), *others)}
     assert len(digests) == len(changes) + 2
 
@@ -94,6 +95,14 @@ def test_a_change_after_signing_is_found(people: dict[str, Identity]) -> None:
         ("fits = 4", "", "vertical.fits is missing"),
         ("fits = 4", "fits = 4\nscorings = 0", "vertical.scorings = 0: it is from 1 to"),
         ("fits = 4", "fits = 4\nscorings = 2.0", "vertical.scorings must be a whole number"),
+        (
+            "fits = 4",
+            "fits = 4\nclasses = 2",
+            "vertical.classes is for split networks, and the charter allows linear",
+        ),
+        ('["linear"]', '["split"]\nclasses = 1', "vertical.classes = 1: labels have from 2 to 65536 classes"),
+        ('["linear"]', '["split"]\nclasses = 65537', "vertical.classes = 65537: labels"),
+        ('["linear"]', '["split"]\nclasses = "2"', "vertical.classes must be a whole number"),
         ("[vertical]\n", "[vertical]\nsecure = false\n", "vertical has the unknown key 'secure'"),
     ],
 )
@@ -117,7 +126,7 @@ def test_a_charter_without_a_cap_on_scorings_is_read_as_it_was_signed(people: di
         "models": ["linear"], "label": "mercy", "rows": 5000, "passes": 12, "trees": 30, "fits": 4,
         "noised": ["activations", "gradients"],
     }  # fmt: skip
-    assert "scorings" not in file.render(old)
+    assert not {"scorings", "classes"} & set(file.render(old).split())
     read = file.parse(file.render(old).encode())
     assert read.vertical is not None
     assert read.vertical.scorings is None
@@ -234,10 +243,24 @@ def test_directions_may_be_given_one_by_one(silo: Callable[..., Result]) -> None
     assert found.noised == NOISED
 
 
+def test_the_command_line_says_how_many_classes_there_are(silo: Callable[..., Result]) -> None:
+    made = new(silo, "--vertical", "split:mercy", "--classes", "3")
+    assert made.exit_code == 0, made.output
+    found = Charter.load("charter.toml").vertical
+    assert found is not None
+    assert found.classes == 3
+    assert "split learning of 3 classes at most" in silo("charter", "show", "charter.toml").stdout
+    told = json.loads(silo("charter", "show", "charter.toml", "--json").stdout)
+    assert told["vertical"]["classes"] == 3
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
         (("--noised", "gradients"), "--noised is for split networks: give --vertical"),
+        (("--classes", "2"), "--classes is for split networks: give --vertical"),
+        (("--vertical", "linear:mercy", "--classes", "2"), "--vertical allows linear: leave it away"),
+        (("--vertical", "split:mercy", "--classes", "1"), "vertical.classes = 1: labels have from 2"),
         (("--vertical", "linear:mercy", "--noised", "none"), "--vertical allows linear: leave it away"),
         (("--vertical", "split:mercy", "--noised", "labels"), "vertical.noised names directions"),
         (("--vertical", "split:mercy", "--noised", ""), "vertical.noised names directions"),

@@ -36,7 +36,7 @@ def word(how: NoisePlan | RandomizedLabels | None, classes: int) -> str:
 
 
 def read(setting: Setting, said: str) -> Declared:
-    """What was declared. Raises `UnlikeTerms` for what cannot be, and for no noise where noise was agreed on."""
+    """What was declared. Raises `UnlikeTerms` for what cannot be, and for what the charter does not grant."""
     vertical = setting.session.charter.vertical
     if said == _NONE:
         if vertical is not None and GRADIENTS in vertical.noised:
@@ -50,6 +50,11 @@ def read(setting: Setting, said: str) -> Declared:
     if not (noise == _TOLD or LEAST_SIGMA <= sigma <= MOST_SIGMA) or not 2 <= many <= MOST_WIDTH:
         raise UnlikeTerms(
             f"the label party declares a noise on residuals that cannot be: {said[:_LONGEST]!r}"
+        )
+    if vertical is not None and vertical.classes is not None and many > vertical.classes:
+        raise UnlikeTerms(
+            f"the label party declares {many} classes, and the charter agrees on {vertical.classes} at most: "
+            "a hijacker could hide in the further directions"
         )
     return Declared(sigma, many)
 

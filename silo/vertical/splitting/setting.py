@@ -92,6 +92,8 @@ class Setting:
         allowed = require(self.session, SPLIT, rows=self.rows, labelled=self.labels is not None)
         if self.terms.epochs > allowed.passes:
             raise NotAllowed("the epochs of a split network", allowed.passes, self.terms.epochs)
+        if allowed.classes is not None and self.classes > allowed.classes:
+            raise NotAllowed("the classes of a split network", allowed.classes, self.classes)
         if self.finish and allowed.scorings is not None:
             # To finish takes a scoring, after everything was paid for.
             self.session.journal.require_scoring(self.session.charter.digest, allowed.scorings)
