@@ -22,10 +22,10 @@ pytest.importorskip("opacus")
 from torch import nn  # noqa: E402
 
 import silo  # noqa: E402
-from silo.audit.labels import networks, rehearsal  # noqa: E402
 from silo.charter import Vertical  # noqa: E402
 from silo.crypto.rng import InsecureSeededRng  # noqa: E402
 from silo.errors import ParameterError, SiloError  # noqa: E402
+from silo.leak import networks, rehearsal  # noqa: E402
 from silo.privacy import events  # noqa: E402
 from silo.privacy.budget import Budget  # noqa: E402
 from silo.protocols.errors import UnlikeTerms  # noqa: E402

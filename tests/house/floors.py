@@ -17,6 +17,12 @@ MAY_IMPORT = {
 }
 """The part of Silo that a floor sees."""
 
+ABOVE = {
+    "silo/leak/": ("silo.audit", "silo.vertical", "silo.cli"),
+    "silo/vertical/": ("silo.audit", "silo.cli", "silo.demo"),
+}
+"""Rooms of the top floor that stand above another: they may import it, and it does not import them."""
+
 # fmt: off
 OUTSIDE_WORLD = frozenset({
     "aiohttp", "asyncio", "http", "requests", "selectors", "smtplib", "socket", "socketserver", "ssl",
@@ -130,6 +136,9 @@ def _imports(tree: ast.AST, place: str, floor: str) -> Iterator[Breach]:
             yield Breach(place, line, f"`{top}` runs code from bytes")
         if top == "silo" and not any(_within(name, seen) for seen in MAY_IMPORT[floor]):
             yield Breach(place, line, f"{floor}/ imports `{name}`, which stands above it")
+        for room, rooms in ABOVE.items():
+            if place.startswith(room) and any(_within(name, one) for one in rooms):
+                yield Breach(place, line, f"{room} imports `{name}`, which stands above it")
         if floor == "silo":
             continue
         closed = OUTSIDE_WORLD - (CRYPTO_ALSO if floor == "crypto" else frozenset())

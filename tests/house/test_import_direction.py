@@ -29,6 +29,8 @@ BAD = [
     ("crypto/bad.py", "from ..protocols import codec", "above"),
     ("protocols/bad.py", "from silo.transport import memory", "above"),
     ("protocols/secagg/bad.py", "from ...session import Session", "above"),
+    ("silo/leak/bad.py", "def f():\n    from silo.vertical.splitting import noise", "above"),
+    ("silo/vertical/splitting/bad.py", "from silo.audit import labels", "above"),
     ("silo/bad.py", "import crypto", "bare"),
     ("silo/bad.py", "from protocols.codec import Message", "bare"),
     ("crypto/bad.py", "import socket", "outside"),

@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from silo.audit.labels import completion, inversion, networks
-from silo.audit.labels.auc import auc
-from silo.audit.labels.bound import bound
+from silo.audit.labels import completion, inversion
 from silo.audit.labels.defence import Defence
-from silo.audit.labels.meter import Meter
 from silo.audit.labels.people import Part, People
-from silo.audit.labels.reading import Attack, Reading
 from silo.audit.labels.training import SplitTraining
-from silo.audit.labels.unexplained import beyond
+from silo.leak import networks
+from silo.leak.auc import auc
+from silo.leak.bound import bound
+from silo.leak.meter import Meter
+from silo.leak.reading import Attack, Reading
+from silo.leak.unexplained import beyond
 
 if TYPE_CHECKING:
     from silo.crypto.rng import Rng

@@ -62,8 +62,8 @@ def check(asked: Asked) -> Ready:
     """Refuse what cannot be done, before anything is trained. Raises `ParameterError`."""
     from silo.audit.labels import people
     from silo.audit.labels.defence import named
-    from silo.audit.labels.networks import LAYERS
     from silo.extras import need
+    from silo.leak.networks import LAYERS
 
     if not 1 <= asked.epochs <= _MOST_EPOCHS:
         raise ParameterError(f"--epochs takes a number from 1 to {_MOST_EPOCHS}, not {asked.epochs}")
@@ -133,7 +133,7 @@ def _claim(defence: Defence, found: Sequence[Found]) -> str:
 
 
 def _document(asked: Asked, title: str, defence: Defence, found: Sequence[Found]) -> dict[str, Any]:
-    from silo.audit.labels.networks import WIDTH
+    from silo.leak.networks import WIDTH
 
     mu = defence.mu(asked.epochs, WIDTH)
     return {

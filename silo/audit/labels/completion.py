@@ -19,8 +19,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from silo.audit.labels.auc import Area, area
 from silo.crypto.errors import ParameterError
+from silo.leak.auc import Area, area
 
 Array = npt.NDArray[Any]
 

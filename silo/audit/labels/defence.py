@@ -10,7 +10,7 @@
 - guide: a linear layer over the host's activations. Its residuals sigmoid(z) - y get noise N(0, sigma^2), once per
   row and epoch; all that the guide learns and all that is returned is computed from those and the activations. The
   model that is used learns beside it from the true labels, on activations from which no gradient flows back. A label
-  moves its residual by 1, so the whole run is mu-GDP for mu = sqrt(epochs) / sigma (`silo.audit.labels.bound`).
+  moves its residual by 1, so the whole run is mu-GDP for mu = sqrt(epochs) / sigma (`silo.leak.bound`).
 
 The noise here comes from a seeded torch generator, for it is a simulation: it protects nobody.
 """
@@ -21,8 +21,8 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from silo.audit.labels.bound import mu_of, sigma_of
 from silo.crypto.errors import ParameterError
+from silo.leak.bound import mu_of, sigma_of
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from silo.audit.labels.networks import WIDTH, generator, linear
+from silo.leak.networks import WIDTH, generator, linear
 
 if TYPE_CHECKING:
     from torch import nn

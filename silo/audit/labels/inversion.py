@@ -29,7 +29,7 @@ def invert(auxiliary: tuple[Array, Array], attacked: tuple[Array, Array], *, rng
     from torch import nn
     from torch.nn.functional import mse_loss
 
-    from silo.audit.labels.networks import generator, linear
+    from silo.leak.networks import generator, linear
 
     source = generator(rng)
     activations, features = auxiliary

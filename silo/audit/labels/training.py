@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from silo.audit.labels import networks
 from silo.audit.labels.defence import Defence
 from silo.audit.labels.people import Part, People
+from silo.leak import networks
 
 if TYPE_CHECKING:
     import torch

@@ -22,12 +22,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from silo.audit.labels.auc import auc
-from silo.audit.labels.meter import LIVE, Meter
-from silo.audit.labels.plot import page_of_fit
-from silo.audit.labels.reading import Reading
-from silo.audit.labels.unexplained import beyond
 from silo.errors import ParameterError, SiloError
+from silo.leak.auc import auc
+from silo.leak.meter import LIVE, Meter
+from silo.leak.plot import page_of_fit
+from silo.leak.reading import Reading
+from silo.leak.unexplained import beyond
 from silo.protocols.split.schedule import Places
 from silo.protocols.split.wire import Rows
 from silo.vertical.splitting.residuals import Floats, Labels

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
-from silo.audit.labels import networks
-from silo.audit.labels.rehearsal import rehearse
-from silo.audit.labels.watch import Watch
+from silo.leak import networks
+from silo.leak.rehearsal import rehearse
+from silo.leak.watch import Watch
 from silo.protocols.split.wire import FLOAT32, Rows
 
 if TYPE_CHECKING:

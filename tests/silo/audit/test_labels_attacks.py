@@ -13,17 +13,18 @@ from click.testing import CliRunner
 
 torch = pytest.importorskip("torch")
 
-from silo.audit import labels as meters  # noqa: E402
-from silo.audit.labels import completion, inversion, networks  # noqa: E402
+from silo import leak as meters  # noqa: E402
+from silo.audit.labels import completion, inversion  # noqa: E402
 from silo.audit.labels.audit import _held, examine  # noqa: E402
 from silo.audit.labels.defence import Defence, named  # noqa: E402
 from silo.audit.labels.people import People, split  # noqa: E402
 from silo.audit.labels.plot import page  # noqa: E402
-from silo.audit.labels.reading import Attack  # noqa: E402
 from silo.audit.labels.training import SplitTraining  # noqa: E402
 from silo.cli import cli  # noqa: E402
 from silo.crypto.errors import ParameterError  # noqa: E402
 from silo.crypto.rng import InsecureSeededRng  # noqa: E402
+from silo.leak import networks  # noqa: E402
+from silo.leak.reading import Attack  # noqa: E402
 
 EPOCHS = 10
 

@@ -9,15 +9,15 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from silo.audit.labels import networks  # noqa: E402
 from silo.audit.labels.defence import Defence  # noqa: E402
 from silo.audit.labels.hijacking import HijackedHost, Hijacker, recovered  # noqa: E402
 from silo.audit.labels.people import People, split  # noqa: E402
-from silo.audit.labels.rehearsal import Rehearsal, coherence, push, rehearse  # noqa: E402
 from silo.audit.labels.training import RATE, RATE_UNDER_NOISE, SplitTraining  # noqa: E402
-from silo.audit.labels.watch import Hijacked, Watch  # noqa: E402
 from silo.crypto.errors import ParameterError  # noqa: E402
 from silo.crypto.rng import InsecureSeededRng  # noqa: E402
+from silo.leak import networks  # noqa: E402
+from silo.leak.rehearsal import Rehearsal, coherence, push, rehearse  # noqa: E402
+from silo.leak.watch import Hijacked, Watch  # noqa: E402
 
 SIGMA = 13.55
 RATES = {0.0: RATE, SIGMA: RATE_UNDER_NOISE}

@@ -10,9 +10,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from silo.audit.labels import Meter, Reading  # noqa: E402
 from silo.crypto.rng import InsecureSeededRng  # noqa: E402
 from silo.errors import ParameterError  # noqa: E402
+from silo.leak import Meter, Reading  # noqa: E402
 from silo.vertical.splitting.decorrelation import Decorrelation, distance_correlation  # noqa: E402
 from silo.vertical.splitting.marvell import Marvell, fit, objective, optimum  # noqa: E402
 

@@ -15,10 +15,10 @@ from torch import nn  # noqa: E402
 
 import silo  # noqa: E402
 from silo.audit.labels.hijacking import Hijacker, recovered  # noqa: E402
-from silo.audit.labels.unexplained import unexplained  # noqa: E402
-from silo.audit.labels.watch import Hijacked  # noqa: E402
 from silo.crypto.rng import InsecureSeededRng  # noqa: E402
 from silo.errors import ParameterError  # noqa: E402
+from silo.leak.unexplained import unexplained  # noqa: E402
+from silo.leak.watch import Hijacked  # noqa: E402
 from silo.privacy.budget import Budget  # noqa: E402
 from silo.protocols.errors import UnlikeTerms  # noqa: E402
 from silo.vertical import Noise, RandomizedLabels, SplitNetwork  # noqa: E402

@@ -10,9 +10,9 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from silo.audit import labels as meters
-from silo.audit.labels.auc import strata
+from silo import leak as meters
 from silo.crypto.errors import ParameterError
+from silo.leak.auc import strata
 
 NORMAL = NormalDist()
 COUNT, WIDTH, BATCH, EPOCHS = 4000, 8, 500, 10
@@ -241,5 +241,5 @@ def test_gradients_that_are_all_zero_tell_nothing() -> None:
 
 
 def test_the_meter_runs_without_torch() -> None:
-    program = "import sys, silo.audit, silo.audit.labels; sys.exit('torch' in sys.modules)"
+    program = "import sys, silo.leak, silo.audit, silo.audit.labels; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program]).returncode == 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from silo.audit.labels.directions import ROUNDED, outside
+from silo.leak.directions import ROUNDED, outside
 
 
 @pytest.mark.parametrize("rank", [1, 3])

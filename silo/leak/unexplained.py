@@ -12,7 +12,7 @@ from dataclasses import replace
 from statistics import NormalDist
 from typing import Final
 
-from silo.audit.labels.reading import Attack
+from silo.leak.reading import Attack
 
 _NORMAL: Final = NormalDist()
 _MOST: Final = 1 - 1e-12

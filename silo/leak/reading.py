@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from silo.audit.labels.bound import bound
+from silo.leak.bound import bound
 
 
 @dataclass(frozen=True, slots=True)

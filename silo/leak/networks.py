@@ -1,4 +1,4 @@
-"""The networks of the audit's reference job: bottoms of width 16 whose outputs are added, a top on the sum, a guide."""
+"""The networks of audits and rehearsals: bottoms of width 16 whose outputs are added, a top on the sum, a guide."""
 
 from __future__ import annotations
 

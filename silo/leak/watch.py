@@ -22,8 +22,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from silo.audit.labels.directions import ROUNDED, outside
-from silo.audit.labels.rehearsal import WINDOWS, Rehearsal, coherence, push
+from silo.leak.directions import ROUNDED, outside
+from silo.leak.rehearsal import WINDOWS, Rehearsal, coherence, push
 from silo.protocols.errors import ProtocolViolation
 
 Array = npt.NDArray[Any]

@@ -4,7 +4,7 @@ Adversary: the party that receives the gradients of the cut layer, one row per r
 protocol. It knows which record each row belongs to and the ratio of the classes, and no label. Three attacks:
 
 - norm (Li et al. 2022, section 3.1): the rarer class has the larger residual, so the longer gradient;
-- cosine (section 3.2): the angle to a direction, which is estimated (`silo.audit.labels.direction`);
+- cosine (section 3.2): the angle to a direction, which is estimated (`silo.leak.direction`);
 - spectral (Sun et al. 2022): the projection on the top singular direction of the batch around its mean.
 
 Figures of single batches flatter every defence: an attacker sums over epochs. Each attack therefore comes in two ways,
@@ -26,10 +26,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from silo.audit.labels.auc import Area, area, quick, strata
-from silo.audit.labels.direction import Direction, centred_top, leading
-from silo.audit.labels.reading import Attack, Reading
 from silo.crypto.errors import ParameterError
+from silo.leak.auc import Area, area, quick, strata
+from silo.leak.direction import Direction, centred_top, leading
+from silo.leak.reading import Attack, Reading
 
 Array = npt.NDArray[Any]
 

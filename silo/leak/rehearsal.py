@@ -2,7 +2,7 @@
 
 After Erdogan et al., "SplitOut" (arXiv 2302.08618, 2022): the host can simulate the honest job, for a small part of
 its records suffices. Deviation: their host has the labels. Here it has none, so it makes some up in the declared ratio;
-what is compared (`silo.audit.labels.watch`) does not depend on which records are positive. The simulated noise, labels
+what is compared (`silo.leak.watch`) does not depend on which records are positive. The simulated noise, labels
 and weights come from a seeded torch generator and protect nobody.
 """
 
@@ -141,7 +141,7 @@ def _run(
     """Coherences (windows, batches) of one simulated job."""
     import torch
 
-    from silo.audit.labels.networks import generator, guide, top
+    from silo.leak.networks import generator, guide, top
 
     source = generator(rng)
     own = copy.deepcopy(bottom)
