@@ -77,7 +77,7 @@ class VerticalEstimator(BaseEstimator):  # type: ignore[misc]
                 f"{', '.join(self.session.members)}: fit it there first"
             )
 
-    def _remember(self, meeting: Meeting | None) -> None:
+    def _remember(self, meeting: Meeting[Any] | None) -> None:
         """Whose model this is; all members give it the same id."""
         if meeting is None:
             self.members_: tuple[str, ...] = ()

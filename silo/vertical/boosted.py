@@ -23,12 +23,12 @@ from silo.protocols.vertical.boosting.host import Holding, Part
 from silo.protocols.vertical.boosting.label import Model, Run, Training
 from silo.protocols.vertical.boosting.line import Line
 from silo.protocols.vertical.boosting.parameters import CATEGORY_ROWS, MOST_CLASSES, Goss, Terms
-from silo.protocols.vertical.context import BOOSTING
+from silo.protocols.vertical.context import BOOSTING, Context
 from silo.vertical import boosted_share, foreseen, share, trees, workers
 from silo.vertical.base import VerticalEstimator, column
 from silo.vertical.binning import Binning
 from silo.vertical.checkpoints import fingerprint
-from silo.vertical.meeting import Meeting, meet, order, require
+from silo.vertical.meeting import Meeting, as_it_is, meet, order, require
 from silo.vertical.trees import Kept
 
 if TYPE_CHECKING:
@@ -137,19 +137,19 @@ class BoostedTrees(VerticalEstimator):
         allowed = require(session, BOOSTING, rows=columns.rows, labelled=target is not None)
         y, said = (None, "") if target is None else (target[0], str(target[1].groups))
         kept = self._kept(session.me, terms, columns, y, members=session.members)
-        groups = target[1].groups if target else 1
 
-        def coming() -> int:
+        def coming(groups: int) -> int:
             """The bytes that will leave. Raises `NotAllowed` for more trees than the charter's."""
             if terms.trees * groups > allowed.trees:
                 raise NotAllowed("the trees of a boosted model", allowed.trees, terms.trees * groups)
             return foreseen.boosted(terms, columns, len(session.members), groups, labelled=target is not None)
 
-        def settle(common: Mapping[str, str]) -> None:
-            """What an iteration is, which only the label party knows before: the caps are held against it."""
-            nonlocal groups
-            groups = _groups(common[_GROUPS])
-            session.check_leaving(coming())
+        def settle(agreed: Mapping[str, str], context: Context) -> int:
+            """Trees of an iteration, which only the label party knows before: the caps are held against them."""
+            groups = _groups(agreed[_GROUPS])
+            session.check_leaving(coming(groups))
+            far.require_columns(context)
+            return groups
 
         meeting = meet(
             session,
@@ -160,18 +160,16 @@ class BoostedTrees(VerticalEstimator):
             terms=terms.told(),
             left_open=((_GROUPS, said),),
             aligned=aligned,
-            coming=coming(),
+            coming=coming(target[1].groups if target else 1),
             reached=kept.trees,
-            check=far.require_columns,
             settle=settle,
         )
         reached = min(meeting.reached.values())
         line = Line(meeting.context, session.me, session.channel_key, rng=session.rng)
         given: dict[str, Any] = {"rng": session.rng, "work": workers.work(session.threads, columns.rows)}
         if target is None:
-            self._join(
-                meeting, line, self._holding(kept, reached, terms, columns, groups, allowed.trees), given
-            )
+            holding = self._holding(kept, reached, terms, columns, meeting.settled, allowed.trees)
+            self._join(meeting, line, holding, given)
         else:
             run = Run.new(rng=session.rng)
             what = self._training(kept, reached, terms, columns, *target, run)
@@ -180,7 +178,7 @@ class BoostedTrees(VerticalEstimator):
             self._take(model, None)
         kept.done()
 
-    def _join(self, meeting: Meeting, line: Line, what: Holding, given: dict[str, Any]) -> None:
+    def _join(self, meeting: Meeting[int], line: Line, what: Holding, given: dict[str, Any]) -> None:
         part = meeting.drive(host.host(line, what, ciphers(what.terms), **given))
         self._remember(meeting)
         self._take(None, part)
@@ -299,6 +297,7 @@ class BoostedTrees(VerticalEstimator):
             terms=(("scored by", self.model_id_),),
             coming=foreseen.boosted_scoring(columns.rows, self._own_splits()),
             scoring=True,
+            settle=as_it_is,
         )
         line = Line(meeting.context, session.me, session.channel_key, rng=session.rng)
         if self.model_ is not None:

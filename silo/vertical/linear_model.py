@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ from silo.protocols.vertical.linear.terms import Terms, cap
 from silo.vertical import classes, foreseen, frames, share, workers
 from silo.vertical.base import VerticalEstimator, column
 from silo.vertical.checkpoints import fingerprint
-from silo.vertical.meeting import meet, order, require
+from silo.vertical.meeting import as_it_is, meet, order, require
 from silo.vertical.passes import Kept
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ class LinearModel(VerticalEstimator):
         state: Any = kept.host() if y is None else kept.label()
         before = 0 if state is None else len(state.directions if y is None else state.scores)
 
-        def allow(context: Context) -> None:
+        def settle(agreed: Mapping[str, str], context: Context) -> None:
             cap(context, terms.passes)
             if y is not None:
                 asked = foreseen.requests(terms, context)
@@ -108,7 +109,7 @@ class LinearModel(VerticalEstimator):
             aligned=aligned,
             coming=foreseen.fit(terms, len(x), x.shape[1], len(session.members) - 1),
             reached=before,
-            check=allow,
+            settle=settle,
         )
         if state is not None:
             state.cut(min(meeting.reached.values()))
@@ -155,6 +156,7 @@ class LinearModel(VerticalEstimator):
             terms=(("scored by", self.model_id_),),
             coming=foreseen.scoring(frame.rows),
             scoring=True,
+            settle=as_it_is,
         )
         role: Any = (scoring.label if leads else scoring.host)(
             meeting.context, session.me, session.channel_key, mine, rng=session.rng

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 from silo.agreement import Round
 from silo.charter.terms import EVERY_MEMBER
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from silo.session import Session
 
 R = TypeVar("R")
+S = TypeVar("S")
 _LABELS: Final = "labels"
 _COLUMNS: Final = "columns"
 _INDEPENDENT: Final = "independent columns"
@@ -34,13 +35,13 @@ _ROWS: Final = "rows"
 _ORDER: Final = "order of the rows"
 
 
-class Meeting:
-    """A roll call that was answered: the protocol's context, and how far each member had come before."""
+class Meeting(Generic[S]):
+    """A roll call that was answered: the protocol's context, how far each member had come before, what was settled."""
 
-    __slots__ = ("context", "reached", "session")
+    __slots__ = ("context", "reached", "session", "settled")
 
-    def __init__(self, session: Session, context: Context, reached: Mapping[str, int]) -> None:
-        self.session, self.context, self.reached = session, context, reached
+    def __init__(self, session: Session, context: Context, reached: Mapping[str, int], settled: S) -> None:
+        self.session, self.context, self.reached, self.settled = session, context, reached, settled
 
     def drive(self, role: Role[R]) -> R:
         """Move a role of this meeting to its end."""
@@ -64,17 +65,16 @@ def meet(
     reached: int = 0,
     scoring: bool = False,
     noised: bool = False,
-    check: Callable[[Context], object] = lambda _: None,
-    settle: Callable[[Mapping[str, str]], object] = lambda _: None,
-) -> Meeting:
+    settle: Callable[[Mapping[str, str], Context], S],
+) -> Meeting[S]:
     """Call the roll for a fit (or a scoring) of a vertical model, once the charter allows it.
 
     `terms` (name, value) are what all must say alike, beside the rows; `independent` are the own columns that do not
     follow from the others: all, if nothing is said. `aligned` is the digest of the identifiers in
     their order, where they are known; `coming` are the bytes that will leave; `reached` is how far this member's
-    checkpoint goes. In a scoring `labelled` says who gets the scores. `check` refuses what the columns of all do not
-    allow, before the fit counts. Who has no rows says None, and leaves what is "" in `left_open` to the others:
-    `settle` is told what they agreed on, and may refuse it. `noised`: what leaves is accounted for elsewhere.
+    checkpoint goes. In a scoring `labelled` says who gets the scores. Who has no rows says None, and leaves what is ""
+    in `left_open` to the others: `settle` is told what they agreed on, and the context; it refuses what cannot be,
+    before the fit counts, and what it returns is kept. `noised`: what leaves is accounted for elsewhere.
     Raises `NotAllowed`, `QueriesSpent`, `UnlikeTerms`, `TooFewParties`.
     """
     allowed = require(session, model, rows=rows, labelled=labelled)
@@ -103,16 +103,19 @@ def meet(
     (first, one), *_ = round_.presents.items()
     context = _context(round_, model, _number(one, _ROWS, first))
     require(session, model, rows=context.parameters.rows, labelled=labelled)
-    settle({name: _value(one, name) for name in open_names})
     if allowed.label not in (EVERY_MEMBER, context.label):
         raise NotAllowed(f"{context.label} brought labels", f"labels of {allowed.label}", context.label)
-    check(context)
+    settled = settle({name: _value(one, name) for name in open_names}, context)
     count = session.journal.score if scoring else session.journal.fit
     most = allowed.scorings if scoring else allowed.fits
     if most is not None:
         count(session.charter.digest, round_.session, round_.number, most)
     reaches = {name: _number(one, _REACHED, name) for name, one in round_.presents.items()}
-    return Meeting(session, context, reaches)
+    return Meeting(session, context, reaches, settled)
+
+
+def as_it_is(agreed: Mapping[str, str], context: Context) -> None:
+    """Settle nothing: whatever was agreed on will do."""
 
 
 def require(session: Session, model: str, *, rows: int | None, labelled: bool) -> Vertical:

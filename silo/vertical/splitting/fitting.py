@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from threadpoolctl import threadpool_limits
 
@@ -25,6 +27,7 @@ from silo.vertical.splitting.paying import Payer
 from silo.vertical.splitting.setting import BACK, CUT, SIGMA, Hidden, Setting, Shown
 from silo.vertical.splitting.tops import Top
 
+S = TypeVar("S")
 _log = logging.getLogger("silo.vertical")
 
 
@@ -33,7 +36,7 @@ class Fitted:
     """What a member has after a fit: modules, checkpoints, widths of both cuts, what was paid for, what leaked."""
 
     parts: Mapping[str, Part]
-    meeting: Meeting
+    meeting: Meeting[Any]
     order: bytes
     kept: Kept
     width: int
@@ -71,22 +74,18 @@ def _host(setting: Setting) -> Fitted:
     kept = setting.kept(part)
     width, hosts = building.tried_bottom(setting), len(setting.session.members) - 1
     noise = setting.activation_noise()
-    declared: list[Declared] = []
-
-    def settle(agreed: Mapping[str, str]) -> None:
-        declared.append(declaring.read(setting, agreed[SIGMA]))
-
     bottom = building.bottom_of(
         setting, part, width, noise, lambda done: kept.keep(done, part.arrays()), hosts
     )
     try:
         size = setting.terms.activation_bytes(width, hosts)
-        begun = _begin(setting, kept, size, cut=str(width), settle=settle, shown=noise)
+        settle = partial(_declared, setting)
+        begun = _begin(setting, kept, size, settle, cut=str(width), shown=noise)
         if begun.start:
             part.load(kept.at(begun.start))
-        party = begun.meeting.context.label
-        part.slowing = _slowing(setting, declared[-1])
-        bottom.guard = watching.guard(setting, declared[-1], width, party)
+        party, declared = begun.meeting.context.label, begun.settled
+        part.slowing = _slowing(setting, declared)
+        bottom.guard = watching.guard(setting, declared, width, party)
         begun.drive(
             host.train(begun.line, setting.terms, begun.schedule, bottom, width=width, start=begun.start)
         )
@@ -107,13 +106,12 @@ def _label(setting: Setting) -> Fitted:
     kept = setting.kept(real)
     own = building.tried_bottom(setting) if "bottom" in real.modules else 0
     noise = setting.label_noise()
-    found: dict[str, int] = {}
 
-    def settle(agreed: Mapping[str, str]) -> None:
+    def settle(agreed: Mapping[str, str]) -> tuple[int, int]:
         # The word that stands is this member's own: nobody else said another.
-        declaring.read(setting, agreed[SIGMA])
-        found["width"] = _agreed(setting, agreed, CUT)
-        found["logits"] = building.tried_top(setting, own + found["width"])
+        _declared(setting, agreed)
+        width = _agreed(setting, agreed, CUT)
+        return width, building.tried_top(setting, own + width)
 
     hosts = len(setting.session.members) - 1
     cut = "" if setting.cut is None else str(setting.cut)
@@ -122,14 +120,14 @@ def _label(setting: Setting) -> Fitted:
         setting,
         kept,
         size,
+        settle,
         cut=cut,
         sigma=declaring.word(noise and noise[0], setting.classes),
         hidden=noise,
         peers=hosts,
-        settle=settle,
-        exact=lambda: setting.terms.gradient_bytes(found["width"]),
+        exact=lambda widths: setting.terms.gradient_bytes(widths[0]),
     )
-    width, logits = found["width"], found["logits"]
+    width, logits = begun.settled
     top = building.top_of(setting, real, noise, width, logits, lambda done: kept.keep(done, top.arrays()))
     _resume(top, kept, begun.start)
     begun.drive(label.train(begun.line, setting.terms, begun.schedule, top, width=width, start=begun.start))
@@ -153,16 +151,15 @@ def _owner(setting: Setting) -> Fitted:
     kept = setting.kept(real, part)
     width = building.tried_bottom(setting)
     hidden, shown = setting.label_noise(), setting.activation_noise()
-    found: dict[str, int] = {}
-    made: list[Top] = []
 
-    def settle(agreed: Mapping[str, str]) -> None:
-        found["back"] = _agreed(setting, agreed, BACK)
-        found["logits"] = building.tried_top(setting, found["back"])
-        apart.require(setting, found["back"])
+    def settle(agreed: Mapping[str, str]) -> tuple[int, int, Declared]:
+        back = _agreed(setting, agreed, BACK)
+        logits = building.tried_top(setting, back)
+        apart.require(setting, back)
+        return back, logits, _declared(setting, agreed)
 
     def keep(done: int) -> None:
-        kept.keep(done, {**headed("own", part.arrays()), **headed("top", made[0].arrays())})
+        kept.keep(done, {**headed("own", part.arrays()), **headed("top", top.arrays())})
 
     bottom = building.bottom_of(setting, part, width, shown, keep, 1)
     try:
@@ -171,23 +168,22 @@ def _owner(setting: Setting) -> Fitted:
             setting,
             kept,
             size,
+            settle,
             cut=str(width),
             sigma=declaring.word(hidden and hidden[0], setting.classes),
             hidden=hidden,
             shown=shown,
-            settle=settle,
-            exact=lambda: size + setting.terms.gradient_bytes(found["back"]),
+            exact=lambda settled: size + setting.terms.gradient_bytes(settled[0]),
         )
-        top = building.top_of(setting, real, hidden, found["back"], found["logits"], lambda done: None)
-        made.append(top)
+        back, logits, own = begun.settled
+        top = building.top_of(setting, real, hidden, back, logits, lambda done: None)
         if begun.start:
             part.load(under("own", kept.at(begun.start)))
         _resume(top, kept, begun.start, "top")
         (partner,) = (name for name in setting.session.members if name != setting.who)
-        own = declaring.read(setting, declaring.word(hidden and hidden[0], setting.classes))
         part.slowing = _slowing(setting, own)
         bottom.guard = watching.guard(setting, own, width, partner)
-        widths = {"width": width, "back": found["back"]}
+        widths = {"width": width, "back": back}
         begun.drive(
             ushaped.owner(begun.line, setting.terms, begun.schedule, bottom, top, **widths, start=begun.start)
         )
@@ -200,8 +196,8 @@ def _owner(setting: Setting) -> Fitted:
         begun.order,
         kept,
         width,
-        found["back"],
-        found["logits"],
+        back,
+        logits,
         charges,
         top.leak,
         top.lost,
@@ -219,15 +215,11 @@ def _partner(setting: Setting) -> Fitted:
     back = modules.width_of(module, modules.made_up(setting.cut), "middle", setting.who)
     setting.terms.require_width(back)
     size = setting.terms.gradient_bytes(setting.cut) + setting.terms.gradient_bytes(back)
-    declared: list[Declared] = []
-
-    def settle(agreed: Mapping[str, str]) -> None:
-        declared.append(declaring.read(setting, agreed[SIGMA]))
-
+    settle = partial(_declared, setting)
     begun = _begin(
-        setting, kept, size, cut=str(setting.cut), back=str(back), settle=settle, exact=lambda: size
+        setting, kept, size, settle, cut=str(setting.cut), back=str(back), exact=lambda declared: size
     )
-    part.slowing = _slowing(setting, declared[-1])
+    part.slowing = _slowing(setting, begun.settled)
     if begun.start:
         part.load(kept.at(begun.start))
     middle = Middle(part, lambda done: kept.keep(done, part.arrays()))
@@ -239,10 +231,10 @@ def _partner(setting: Setting) -> Fitted:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Begun:
+class _Begun(Generic[S]):
     """A fit after its roll call."""
 
-    meeting: Meeting
+    meeting: Meeting[S]
     line: Line
     schedule: Schedule
     start: int
@@ -253,6 +245,11 @@ class _Begun:
         return self.schedule.seed
 
     @property
+    def settled(self) -> S:
+        """What this role made of the words that all agreed on."""
+        return self.meeting.settled
+
+    @property
     def drive(self) -> Callable[..., None]:
         return self.meeting.drive
 
@@ -261,6 +258,7 @@ def _begin(
     setting: Setting,
     kept: Kept,
     row_bytes: int,
+    settle: Callable[[Mapping[str, str]], S],
     *,
     cut: str = "",
     back: str = "",
@@ -268,10 +266,9 @@ def _begin(
     hidden: Hidden | None = None,
     shown: Shown | None = None,
     peers: int = 1,
-    settle: Callable[[Mapping[str, str]], object] = lambda _: None,
-    exact: Callable[[], int] | None = None,
-) -> _Begun:
-    """Call the roll; `exact` are the bytes of a row once the others have said their widths.
+    exact: Callable[[S], int] | None = None,
+) -> _Begun[S]:
+    """Call the roll; `settle` makes something of what all say, and `exact` are the bytes of a row after that.
 
     What is left of the fit has to fit the budget before anything is said, and again once all know where they begin.
     """
@@ -279,9 +276,11 @@ def _begin(
     setting.afford(kept.newest, hidden, shown, told=kept.newest > 0)
     left = terms.epochs - kept.newest
 
-    def check(context: Context) -> None:
+    def settled(agreed: Mapping[str, str], context: Context) -> S:
+        found = settle(agreed)
         if exact is not None:
-            session.check_leaving(setting.coming(exact(), left, peers, context.parameters.rows))
+            session.check_leaving(setting.coming(exact(found), left, peers, context.parameters.rows))
+        return found
 
     meeting = meet(
         session,
@@ -295,8 +294,7 @@ def _begin(
         coming=setting.coming(row_bytes, left, peers),
         reached=kept.newest,
         noised=True,
-        settle=settle,
-        check=check,
+        settle=settled,
     )
     line = Line(meeting.context, session.me, session.channel_key, rng=session.rng)
     start = min(meeting.reached.values())
@@ -320,6 +318,11 @@ def _tell_start(setting: Setting, reached: Mapping[str, int], start: int) -> Non
         bare,
         setting.terms.epochs,
     )
+
+
+def _declared(setting: Setting, agreed: Mapping[str, str]) -> Declared:
+    """How labels are protected, by the words that all agreed on. Raises `UnlikeTerms`."""
+    return declaring.read(setting, agreed[SIGMA])
 
 
 def _slowing(setting: Setting, declared: Declared) -> int:

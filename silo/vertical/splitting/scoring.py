@@ -11,7 +11,7 @@ from silo.errors import ParameterError
 from silo.protocols.split import predicting
 from silo.protocols.split.line import Line
 from silo.protocols.split.wire import Rows
-from silo.protocols.vertical.context import SPLIT
+from silo.protocols.vertical.context import SPLIT, Context
 from silo.vertical.meeting import meet
 from silo.vertical.splitting import building
 from silo.vertical.splitting.bottoms import largest, noised, scored
@@ -38,6 +38,11 @@ def gather(
         building.bottom_of(setting, tried, width, noise, lambda _: None, 1).close()
     for part in parts.values():
         part.train(False)
+    row_bytes = 8 * (width + back) + 16
+
+    def settle(agreed: Mapping[str, str], context: Context) -> None:
+        session.check_leaving(setting.coming(row_bytes, 1, 1, context.parameters.rows))
+
     meeting = meet(
         session,
         SPLIT,
@@ -46,12 +51,10 @@ def gather(
         columns=setting.columns,
         terms=(*setting.said(scoring=True), ("scored by", model)),
         left_open=((CUT, str(width)), (BACK, str(back) if back else "")),
-        coming=setting.coming(8 * (width + back) + 16, 1, 1),
+        coming=setting.coming(row_bytes, 1, 1),
         scoring=True,
         noised=True,
-        check=lambda context: session.check_leaving(
-            setting.coming(8 * (width + back) + 16, 1, 1, context.parameters.rows)
-        ),
+        settle=settle,
     )
     line = Line(meeting.context, session.me, session.channel_key, rng=session.rng)
     if partner:
