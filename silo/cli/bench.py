@@ -47,6 +47,8 @@ def bench(
     """Measure NAME (secagg, he, psi, vertical, split, ledger, dp, utility), beside its peer; say which bars hold."""
     from silo.bench import Settings, machine, measurements
 
+    if plot is not None and check:
+        raise ParameterError("--plot measures no bar that --check could check: give one of them")
     parts = measurements(name)
     settings = replace(Settings.quick() if quick else Settings(), data=data, fashion=fashion)
     here = machine.describe()

@@ -70,6 +70,12 @@ def test_a_picture_that_cannot_be_is_refused_first(name: str, file: str, said: s
     assert said in str(done.exception)
 
 
+def test_a_picture_checks_no_bar() -> None:
+    done = CliRunner().invoke(bench, ["vertical", "--plot", "cost.svg", "--check"])
+    assert isinstance(done.exception, ParameterError)
+    assert "--plot measures no bar" in str(done.exception)
+
+
 def test_the_bytes_of_a_row_are_planned_by_the_formula() -> None:
     pytest.importorskip("torch")
     from silo.bench import split

@@ -86,17 +86,25 @@ class SplitParameters(VerticalEstimator):
         from silo.vertical.splitting.setting import Setting
 
         if not (self.gradients is None or isinstance(self.gradients, Noise | RandomizedLabels | Marvell)):
-            raise ParameterError("gradients is a silo.vertical.Noise, RandomizedLabels, Marvell, or None")
+            raise ParameterError(
+                f"{self._who}: gradients is a silo.vertical.Noise, RandomizedLabels, Marvell, or None, "
+                f"not a {type(self.gradients).__name__}"
+            )
         if isinstance(self.gradients, Marvell) and labels is not None and len(self.classes_) != 2:
             raise ParameterError(f"{self._who}: Marvell is for two classes, and y has {len(self.classes_)}")
         if not (self.decorrelation is None or isinstance(self.decorrelation, Decorrelation)):
-            raise ParameterError("decorrelation is a silo.vertical.Decorrelation, or None")
+            raise ParameterError(
+                f"{self._who}: decorrelation is a silo.vertical.Decorrelation, or None, "
+                f"not a {type(self.decorrelation).__name__}"
+            )
         if self.decorrelation is not None and self.activations is not None:
             raise ParameterError(
                 "decorrelation couples the rows of a batch, which noise on activations forbids: pass one of them"
             )
         if not (self.activations is None or isinstance(self.activations, Noise)):
-            raise ParameterError("activations is a silo.vertical.Noise, or None")
+            raise ParameterError(
+                f"{self._who}: activations is a silo.vertical.Noise, or None, not a {type(self.activations).__name__}"
+            )
         watch, meter = self.watch, self.meter
         if not isinstance(watch, bool) and not (isinstance(watch, float) and 0 < watch <= 0.5):
             raise ParameterError(
