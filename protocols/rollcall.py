@@ -8,6 +8,7 @@ A malicious aggregator can leave a member out; it cannot change what a member as
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Final
@@ -18,6 +19,7 @@ from silo.protocols.errors import InconsistentSets, OutOfStep, ProtocolViolation
 
 PROTOCOL: Final = "rollcall"
 PRESENT_LIMIT: Final = 1 << 20
+_DIGEST: Final = re.compile("[0-9a-f]{64}")
 
 
 class Term(Message, frozen=True):
@@ -111,4 +113,5 @@ def _show(value: object) -> str:
         return value.hex()[:12] or "none"
     if isinstance(value, tuple):
         return ", ".join(map(str, value[:8])) + (" …" if len(value) > 8 else "")
-    return str(value)
+    text = str(value)
+    return text[:12] if _DIGEST.fullmatch(text) else text or "none"

@@ -32,7 +32,7 @@ _REACHED: Final = "reached"
 _OWN: Final = (_LABELS, _COLUMNS, _INDEPENDENT, _REACHED)
 """Terms that each member says for itself."""
 _ROWS: Final = "rows"
-_ORDER: Final = "order of the rows"
+_ORDER: Final = "order of the rows, by the digest of ids="
 
 
 class Meeting(Generic[S]):

@@ -279,8 +279,11 @@ OTHER_ORDER = [*IDS[1:], IDS[0]]
         ({"options": {"max_iter": 3}}, "passes: telecom has 3"),
         ({"options": {"tol": 1e-3}}, "tol 0.001"),
         ({"options": {"fit_intercept": False}}, "intercept: telecom has False, the others have True"),
-        ({"ids": OTHER_ORDER}, "order of the rows: telecom has"),
-        ({"ids": None}, "order of the rows: telecom has"),
+        (
+            {"ids": OTHER_ORDER},
+            "order of the rows, by the digest of ids=: telecom has",
+        ),
+        ({"ids": None}, "order of the rows, by the digest of ids=: telecom has none, the others have"),
     ],
     ids=lambda value: str(value)[:40],
 )
