@@ -20,6 +20,9 @@ from silo.protocols.errors import InconsistentSets, OutOfStep, ProtocolViolation
 PROTOCOL: Final = "rollcall"
 PRESENT_LIMIT: Final = 1 << 20
 _DIGEST: Final = re.compile("[0-9a-f]{64}")
+_DIGITS: Final = 12
+_PLAIN: Final = re.compile(r"(?!.*\bha(?:s|ve)\b)[^'\";]{0,100}")
+"""A value that cannot be taken for a clause of the sentence it stands in."""
 
 
 class Term(Message, frozen=True):
@@ -99,19 +102,26 @@ def _same(values: Mapping[str, object], presents: Iterable[str], error: type[Unl
     counted = Counter(values.values()).most_common()
     if len(counted) <= 1:
         return
+    shown = {value: _show(value) for value, _ in counted}
+    if len(set(shown.values())) < len(shown):
+        # Unlike values are never told alike.
+        shown = {value: repr(value) for value, _ in counted}
     usual, often = counted[0]
     if often == counted[1][1]:
-        told = "; ".join(f"{name} has {_show(values[name])}" for name in presents)
+        told = "; ".join(f"{name} has {shown[values[name]]}" for name in presents)
         raise error(f"the members disagree about {what}: {told}", tuple(values))
     odd = [name for name, value in values.items() if value != usual]
-    told = "; ".join(f"{name} has {_show(values[name])}" for name in odd)
-    raise error(f"the members disagree about {what}: {told}, the others have {_show(usual)}", odd)
+    told = "; ".join(f"{name} has {shown[values[name]]}" for name in odd)
+    raise error(f"the members disagree about {what}: {told}, the others have {shown[usual]}", odd)
 
 
 def _show(value: object) -> str:
     if isinstance(value, bytes):
-        return value.hex()[:12] or "none"
+        return f"{value.hex()[:_DIGITS]}…" if value else "nothing"
     if isinstance(value, tuple):
-        return ", ".join(map(str, value[:8])) + (" …" if len(value) > 8 else "")
+        return ", ".join(map(_show, value[:8])) + (" …" if len(value) > 8 else "")
     text = str(value)
-    return text[:12] if _DIGEST.fullmatch(text) else text or "none"
+    if _DIGEST.fullmatch(text):
+        return f"{text[:_DIGITS]}…"
+    # What a member says stands in quotes where it could be read as more than a value.
+    return (text if _PLAIN.fullmatch(text) else repr(text)) or "nothing"

@@ -55,6 +55,10 @@ class _Table:
             raise CharterError(f"{self._where}.{key} must be {_WORDS[kind]}")
         return value
 
+    def optional(self, key: str, kind: type[T]) -> T | None:
+        """A word that older charters do not have."""
+        return self.take(key, kind) if key in self._values else None
+
     def hexadecimal(self, key: str, size: int) -> bytes:
         text = self.take(key, str)
         try:
@@ -252,7 +256,8 @@ def _vertical(table: _Table) -> Vertical:
         table.take("trees", int),
         table.take("fits", int),
         tuple(noised),
-        *(table.take(key, int) if key in table._values else None for key in ("scorings", "classes")),
+        scorings=table.optional("scorings", int),
+        classes=table.optional("classes", int),
     )
 
 

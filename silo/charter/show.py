@@ -158,8 +158,7 @@ def show(charter: Charter, now: datetime) -> str:
             f"Vertical models: {', '.join(both.models)}, labels of {bringer}, at most {both.rows:,} rows, "
             f"{both.passes:,} passes, {both.trees:,} trees, {both.fits:,} fits in all, "
             + ("scorings not capped" if both.scorings is None else f"{both.scorings:,} scorings in all"),
-            *([] if both.classes is None else [f"  split learning of {both.classes} classes at most"]),
-            *verticals.words(both.models, both.noised),
+            *verticals.words(both.models, both.noised, both.classes),
             *verticals.unpaid(
                 both, [card.name for card in charter.members], {one.member for one in charter.privacy}
             ),

@@ -56,15 +56,19 @@ _SPLIT_U = (
 )
 
 
-def words(models: Sequence[str], noised: Sequence[str]) -> list[str]:
-    """What was switched off in split learning, a line each."""
+def words(models: Sequence[str], noised: Sequence[str], classes: int | None) -> list[str]:
+    """How many classes there may be in split learning, and what was switched off, a line each."""
     if SPLIT not in models:
         return []
     off = {
         _GRADIENTS: "labels can be read off by the cosine attack",
         _ACTIVATIONS: "columns can be rebuilt from what a network shows of them",
     }
-    return [f"  split learning WITHOUT noise on {one}: {off[one]}" for one in NOISED if one not in noised]
+    many = "as many classes as the label party says" if classes is None else f"at most {classes} classes"
+    return [
+        f"  split learning of {many}",
+        *(f"  split learning WITHOUT noise on {one}: {off[one]}" for one in NOISED if one not in noised),
+    ]
 
 
 def unpaid(vertical: Vertical, members: Sequence[str], budgets: Collection[str]) -> list[str]:

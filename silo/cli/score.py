@@ -31,6 +31,7 @@ _SHOWN = 200
 )
 @click.option(
     "--modules",
+    "modules_path",
     metavar="FILE",
     help="Of a split network: a Python file that sets bottom, top or middle, and activations where these have noise.",
 )
@@ -50,7 +51,7 @@ def score(
     identity_path: str,
     task: str | None,
     column: str | None,
-    modules: str | None,
+    modules_path: str | None,
     out: str | None,
     quiet: bool,
     passphrase_env: str | None,
@@ -77,7 +78,7 @@ def score(
     agreed = Charter.load(charter_path)
     _require_no_script(agreed.task(task))
     own = Identity.load(identity_path, words)
-    model = _part(model_path, agreed, own.name, modules)
+    model = _part(model_path, agreed, own.name, modules_path)
     leads = model.member_ == model.label_party_
     table = _table(table_path, model, column)
     names = _columns(model, table, column)
@@ -95,8 +96,10 @@ def score(
 
     def work() -> Any:
         try:
-            places = None if ids is None else session.intersect(ids, column=f"column {column}")
             model.set_params(session=session)
+            # An intersection counts as a query at all members.
+            model.require_scoring()
+            places = None if ids is None else session.intersect(ids, column=f"column {column}")
             predict = model.predict_proba if _classifies(model) else model.predict
             rows = x if places is None or x is None else x[places]
             if names:
@@ -148,13 +151,13 @@ def _require_no_script(task: Task) -> None:
         )
 
 
-def _part(path: str, charter: Charter, me: str, modules: str | None) -> Any:
+def _part(path: str, charter: Charter, me: str, modules_path: str | None) -> Any:
     """The own part of a model of this charter's members. Raises `ParameterError`."""
-    from silo.cli import modules as made
+    from silo.cli import modules
     from silo.errors import ParameterError
     from silo.vertical import load
 
-    model = load(path, **(made.read(modules) if modules else {}))
+    model = load(path, **(modules.read(modules_path) if modules_path else {}))
     if not model.members_:
         raise ParameterError(f"{path} was fitted on one table: its predict needs nobody else")
     if tuple(model.members_) != charter.names:
@@ -174,7 +177,12 @@ def _table(path: str | None, model: Any, identifier: str | None) -> Table:
 
     if path is not None:
         return csv_table.read(path)
-    if model.n_features_in_ or model.member_ == model.label_party_ or identifier:
+    partner = not model.n_features_in_ and model.member_ != model.label_party_
+    if partner and identifier:
+        raise ParameterError(
+            "a compute partner has no identifiers: leave --column out, at the other member too"
+        )
+    if not partner:
         raise ParameterError(
             "name a TABLE of the rows to score: only a compute partner of a split network has none"
         )
@@ -186,8 +194,10 @@ def _columns(model: Any, table: Table, identifier: str | None) -> list[str]:
     from silo.errors import ParameterError
 
     known = getattr(model, "feature_names_in_", None)
-    if known is not None or not model.n_features_in_:
-        return [str(name) for name in (() if known is None else known)]
+    if known is not None:
+        return [str(name) for name in known]
+    if not model.n_features_in_:
+        return []
     every = [name for name in table.names if name != identifier]
     if len(every) != model.n_features_in_:
         beside = f" beside {identifier}" if identifier else ""

@@ -1,7 +1,8 @@
-"""The leak meter: what the gradients of split learning tell of the labels, measured while they are returned.
+"""What runs beside a split training: the meter of what gradients tell of labels, and the watch against a hijack.
 
-`Meter` runs live beside a training, and so does a host's `watch` after its `rehearsal`. Generators are torch's, seeded
-from the `rng` that is handed in: they draw weights and made-up labels, and nothing that they draw protects anybody.
+`Meter` runs where the labels are, a host's `watch`, after its `rehearsal`, where a bottom is. Generators are torch's,
+seeded from the `rng` that is handed in: they draw weights and made-up labels, and nothing that they draw protects
+anybody.
 """
 
 from silo.leak.auc import Area, area, auc

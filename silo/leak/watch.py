@@ -22,7 +22,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from silo.leak.directions import ROUNDED, outside
+from silo.leak.rank import ROUNDED, outside
 from silo.leak.rehearsal import WINDOWS, Rehearsal, coherence, push
 from silo.protocols.errors import ProtocolViolation
 

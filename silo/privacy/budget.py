@@ -33,8 +33,8 @@ class Budget:
     """Epsilon and delta for all that is ever released of a data set, and the order of its filter.
 
     Without an order it is the one at which Gaussian noise has most room. Training on samples would do best at a lower
-    one: in 147 plans that were tried it took at most 9 % more noise, 1 % on average. `delta` belongs well below
-    1 / (number of units).
+    one: in 147 plans (epsilon .5 to 8, delta 1e-6 to 1e-3, sampling .005 to 1) it took 1 % more noise on average, and
+    9 % at most. `delta` belongs well below 1 / (number of units).
     """
 
     epsilon: float

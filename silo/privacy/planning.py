@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final
 
 from silo.errors import ParameterError
 from silo.privacy import events
 from silo.privacy.account import Account
-from silo.privacy.budget import MAX_EPSILON, Budget
+from silo.privacy.accountants.rdp import ORDERS
+from silo.privacy.budget import MAX_EPSILON, Budget, conversion
 from silo.privacy.dataset import cost
+from silo.privacy.errors import PrivacyBudgetExceeded
 from silo.privacy.events import Event
 
 _LEAST_EPSILON: Final = 1e-6
@@ -40,32 +43,63 @@ def least_noise(
 
 
 def least_budget(use: Event, times: int, delta: float) -> float:
-    """Epsilon of the least fresh budget at `delta` that admits so many uses, to three digits; infinite if none does."""
+    """Epsilon of the least fresh budget at `delta` that admits so many uses, to three digits; infinite if none does.
+
+    The order of a fresh budget falls as its epsilon grows, and some events cost a lower order hardly less: so each
+    order is tried by itself, from where it is chosen.
+    """
     text = events.dumps(use)
 
     def admitted(epsilon: float) -> bool:
         try:
             budget = Budget(epsilon, delta)
-        except ParameterError:  # too little at this delta for any order
+        except ParameterError:  # too little at this delta for any order, or beyond what a budget has
             return False
         return budget.admits(cost(text, times, budget.order))
 
-    return _up(_least(admitted, _LEAST_EPSILON, MAX_EPSILON)) if admitted(MAX_EPSILON) else math.inf
+    needed = [_needed(text, times, delta, order) for order in ORDERS]
+    chosen = [_chosen(high, low, delta) for low, high in pairwise(ORDERS)]
+    found = {_up(one) for one in (*needed, *chosen) if _LEAST_EPSILON < one <= MAX_EPSILON}
+    return next((one for one in sorted(found) if admitted(one)), math.inf)
 
 
-def described(use: Event, times: int, delta: float, account: Account | None) -> str:
-    """One line for people: whether so many uses fit an account's budget, or what budget they need."""
+def _needed(text: str, times: int, delta: float, order: int) -> float:
+    """The epsilon that a filter of this order counts."""
+    return Budget(MAX_EPSILON, delta, order).filter_epsilon(cost(text, times, order))
+
+
+def _chosen(high: int, low: int, delta: float) -> float:
+    """From which epsilon on a fresh budget has the lower of two orders."""
+    return (high * conversion(low, delta) - low * conversion(high, delta)) / (high - low)
+
+
+def verdict(use: Event, times: int, delta: float, account: Account | None) -> str:
+    """One line for people: whether an account admits so many uses, or what budget they need."""
     if account is None:
         return (
             f"a fresh budget needs epsilon {least_budget(use, times, delta):g} at least, as its filter counts"
         )
-    budget = account.budget
-    spent = account.ledger.books.spent(account.dataset)
-    after = budget.used(spent.plus(cost(events.dumps(use), times, budget.order)))
-    verdict = "it fits" if after <= 1 else "it does NOT fit"
+    with account.ledger.reading() as books:
+        budget, spent = books.dataset(account.dataset).budget, books.spent(account.dataset)
+        before, after = (
+            budget.used(spent),
+            budget.used(spent.plus(cost(events.dumps(use), times, budget.order))),
+        )
+        found = "it fits"
+        try:
+            books.check_room(account.dataset, events.dumps(use), times)
+        except PrivacyBudgetExceeded as full:
+            shared = (
+                ""
+                if full.dataset == account.dataset
+                else f"{full.dataset} shares units, and has too little: "
+            )
+            found = f"{shared}it does NOT fit"
+        if books.frozen:
+            found = f"the ledger is frozen ({books.frozen}): it does NOT fit"
     return (
-        f"the budget of {account.dataset} (epsilon {budget.epsilon:g}) is used to {account.used:.1%}, "
-        f"and to {after:.1%} afterwards: {verdict}"
+        f"the budget of {account.dataset} (epsilon {budget.epsilon:g}) is used to {before:.1%}, "
+        f"and to {after:.1%} afterwards: {found}"
     )
 
 

@@ -77,6 +77,10 @@ class VerticalEstimator(BaseEstimator):  # type: ignore[misc]
                 f"{', '.join(self.session.members)}: fit it there first"
             )
 
+    def require_scoring(self) -> None:
+        """Refuse what cannot score here, before anybody is asked for anything. Raises `ParameterError`."""
+        self._require_part()
+
     def _remember(self, meeting: Meeting[Any] | None) -> None:
         """Whose model this is; all members give it the same id."""
         if meeting is None:

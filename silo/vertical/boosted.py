@@ -28,7 +28,7 @@ from silo.vertical import boosted_share, foreseen, share, trees, workers
 from silo.vertical.base import VerticalEstimator, column
 from silo.vertical.binning import Binning
 from silo.vertical.checkpoints import fingerprint
-from silo.vertical.meeting import Meeting, as_it_is, meet, order, require
+from silo.vertical.meeting import Meeting, meet, nothing_to_settle, order, require
 from silo.vertical.trees import Kept
 
 if TYPE_CHECKING:
@@ -297,7 +297,7 @@ class BoostedTrees(VerticalEstimator):
             terms=(("scored by", self.model_id_),),
             coming=foreseen.boosted_scoring(columns.rows, self._own_splits()),
             scoring=True,
-            settle=as_it_is,
+            settle=nothing_to_settle,
         )
         line = Line(meeting.context, session.me, session.channel_key, rng=session.rng)
         if self.model_ is not None:

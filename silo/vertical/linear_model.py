@@ -20,7 +20,7 @@ from silo.protocols.vertical.linear.terms import Terms, cap
 from silo.vertical import classes, foreseen, frames, share, workers
 from silo.vertical.base import VerticalEstimator, column
 from silo.vertical.checkpoints import fingerprint
-from silo.vertical.meeting import as_it_is, meet, order, require
+from silo.vertical.meeting import meet, nothing_to_settle, order, require
 from silo.vertical.passes import Kept
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class LinearModel(VerticalEstimator):
             terms=(("scored by", self.model_id_),),
             coming=foreseen.scoring(frame.rows),
             scoring=True,
-            settle=as_it_is,
+            settle=nothing_to_settle,
         )
         role: Any = (scoring.label if leads else scoring.host)(
             meeting.context, session.me, session.channel_key, mine, rng=session.rng

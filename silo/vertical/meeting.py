@@ -32,7 +32,7 @@ _REACHED: Final = "reached"
 _OWN: Final = (_LABELS, _COLUMNS, _INDEPENDENT, _REACHED)
 """Terms that each member says for itself."""
 _ROWS: Final = "rows"
-_ORDER: Final = "order of the rows, by the digest of ids="
+_ORDER: Final = "order of the rows, a digest of their ids"
 
 
 class Meeting(Generic[S]):
@@ -114,7 +114,7 @@ def meet(
     return Meeting(session, context, reaches, settled)
 
 
-def as_it_is(agreed: Mapping[str, str], context: Context) -> None:
+def nothing_to_settle(agreed: Mapping[str, str], context: Context) -> None:
     """Settle nothing: whatever was agreed on will do."""
 
 
@@ -156,11 +156,11 @@ def _filled(presents: Mapping[str, Present], names: Sequence[str]) -> dict[str, 
     filled = {}
     for member, one in presents.items():
         known = said if _value(one, _ROWS) else {**said, _ORDER: order}
-        filled[member] = _with(one, tuple(_settled(term, known.get(term.name, set())) for term in one.terms))
+        filled[member] = _with(one, tuple(_closed(term, known.get(term.name, set())) for term in one.terms))
     return filled
 
 
-def _settled(term: Term, values: set[str]) -> Term:
+def _closed(term: Term, values: set[str]) -> Term:
     """A term as the others say it, where it was left open and they do so alike."""
     return Term(term.name, next(iter(values))) if not term.value and len(values) == 1 else term
 

@@ -561,8 +561,8 @@ def test_the_owners_watch_does_not_work_with_true_labels(monkeypatch: pytest.Mon
 def test_a_declared_noise_that_no_plan_has_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """Claimed (docs/split.md): what cannot be is "refused by name", before anything leaves.
 
-    `Noise` goes up to 10,000. A label party that declares 1e200 passes `_declared`, and the host's process ends with a
-    bare `OverflowError` out of `Rehearsal.limits`, after its first activations left.
+    `Noise` goes up to 10,000. A label party that declared 1e200 was believed, and the host's process ended with a bare
+    `OverflowError` out of `Rehearsal.limits`, after its first activations left.
     """
     monkeypatch.setattr(declaring, "word", lambda how, classes: "1e200 of 2")
     with pytest.raises(UnlikeTerms, match="noise on residuals"):
@@ -576,8 +576,8 @@ def test_a_label_party_does_not_declare_no_noise_where_the_charter_asks_for_it(
     `noised = ["gradients"]` means that nothing comes without.
 
     The lower the declared noise, the more alike pushes may be. A hijacker that declares 2.5 and adds that much is
-    stopped after 4 batches. One that declares 0 and adds 2.5 stays below every limit for the whole job, though the
-    charter that the host itself signed says that there is noise: nobody compares the two.
+    stopped after 4 batches. One that declared 0 and added 2.5 stayed below every limit for the whole job, though the
+    charter that the host itself signed says that there is noise: nobody compared the two.
     """
     noised = Vertical(MODELS, rows=10_000, passes=100, noised=("gradients",))
     seen = {}
@@ -594,7 +594,7 @@ def test_a_label_party_does_not_declare_no_noise_where_the_charter_asks_for_it(
 
         seen[declared] = seen_by("bank", work, vertical=noised, budget={"bank": ROOM})
     assert "SILO-230" in seen["2.5 of 2"]
-    assert seen["0"] != "all went well"
+    assert "declares no noise on residuals" in seen["0"]
 
 
 # What is paid.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.house.floors import FLOORS, breaches, files
+from tests.house.floors import CLOSED, FLOORS, breaches, files
 
 FILES = dict(files())
 
@@ -30,7 +30,11 @@ BAD = [
     ("protocols/bad.py", "from silo.transport import memory", "above"),
     ("protocols/secagg/bad.py", "from ...session import Session", "above"),
     ("silo/leak/bad.py", "def f():\n    from silo.vertical.splitting import noise", "above"),
-    ("silo/vertical/splitting/bad.py", "from silo.audit import labels", "above"),
+    *(
+        (f"{room}deep/bad.py", f"from {one} import bad", "above")
+        for room, above in CLOSED.items()
+        for one in above
+    ),
     ("silo/bad.py", "import crypto", "bare"),
     ("silo/bad.py", "from protocols.codec import Message", "bare"),
     ("crypto/bad.py", "import socket", "outside"),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from silo.audit.labels import completion, inversion
+from silo.audit.labels import bottoms, completion, inversion
 from silo.audit.labels.defence import Defence
 from silo.audit.labels.people import Part, People
 from silo.audit.labels.training import SplitTraining
@@ -109,7 +109,7 @@ def examine(
         settings: dict[str, Any] = {"layers": layers, "defence": defence, "epochs": epochs, "rng": rng}
         return SplitTraining(how.pop("people", people), **{**settings, **how})
 
-    with networks.one_thread():
+    with bottoms.one_thread():
         trained = job()
         made = [Run(_metered(trained, people, epochs, told), _judged(trained, people.held_out))]
         bare = _blind(people)

@@ -61,9 +61,9 @@ class Ready:
 def check(asked: Asked) -> Ready:
     """Refuse what cannot be done, before anything is trained. Raises `ParameterError`."""
     from silo.audit.labels import people
+    from silo.audit.labels.bottoms import LAYERS
     from silo.audit.labels.defence import named
     from silo.extras import need
-    from silo.leak.networks import LAYERS
 
     if not 1 <= asked.epochs <= _MOST_EPOCHS:
         raise ParameterError(f"--epochs takes a number from 1 to {_MOST_EPOCHS}, not {asked.epochs}")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from silo.audit.labels import bottoms
 from silo.audit.labels.defence import Defence
 from silo.audit.labels.people import Part, People
 from silo.leak import networks
@@ -59,8 +60,8 @@ class SplitTraining:
         self._labels = torch.from_numpy(people.train.labels)
         width = networks.WIDTH if merged else 1
         guests, hosts = people.train.guest.shape[1], people.train.host.shape[1]
-        self.host: nn.Module = networks.bottom(hosts, layers, self._source, width)
-        self._guest = networks.bottom(guests, layers, self._source, width)
+        self.host: nn.Module = bottoms.bottom(hosts, layers, self._source, width)
+        self._guest = bottoms.bottom(guests, layers, self._source, width)
         self._top = networks.top(self._source, width) if merged else nn.Identity()
         self._own = torch.optim.Adam([*self._guest.parameters(), *self._top.parameters()], RATE)
         kind = Inflated if malicious else torch.optim.Adam
@@ -75,7 +76,7 @@ class SplitTraining:
         if self._guide is not None:
             for optimizer in (self._hosts, self._guides):
                 _slow(optimizer, RATE_UNDER_NOISE, self._done, self._epochs)
-        for rows in networks.batches(len(self._labels), self._batch, self._source):
+        for rows in bottoms.batches(len(self._labels), self._batch, self._source):
             gradients = self._step(rows)
             if saw is not None:
                 saw(rows.numpy(), gradients.numpy())
@@ -90,7 +91,7 @@ class SplitTraining:
             came = self.host(host)
         for epoch in range(self._epochs):
             _slow(self._own, RATE, epoch, self._epochs)
-            for rows in networks.batches(len(self._labels), self._batch, self._source):
+            for rows in bottoms.batches(len(self._labels), self._batch, self._source):
                 self._fit(guest[rows], came[rows], self._labels[rows])
 
     def logits(self, part: Part) -> Array:

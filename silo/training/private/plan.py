@@ -175,7 +175,7 @@ class Plan:
         return (
             f"{self.privacy.steps:,} steps at sampling {self.privacy.sampling:g}, noise {self.noise_multiplier:g}: "
             f"epsilon {self.epsilon:.3f} at delta {self.delta:g}\n"
-            + planning.described(self.step, self.privacy.steps, self.delta, self.account)
+            + planning.verdict(self.step, self.privacy.steps, self.delta, self.account)
         )
 
     def details(self, *, rng: Rng) -> dict[str, str]:

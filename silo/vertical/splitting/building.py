@@ -20,10 +20,9 @@ from silo.vertical.splitting.marvell import Marvell
 from silo.vertical.splitting.metering import LiveMeter
 from silo.vertical.splitting.noise import NoisePlan
 from silo.vertical.splitting.part import Keep, Part
-from silo.vertical.splitting.paying import Payer
 from silo.vertical.splitting.randomized import RandomizedLabels
 from silo.vertical.splitting.residuals import Labels, NoisedResiduals, Residuals, ToldResiduals
-from silo.vertical.splitting.setting import Hidden, Setting
+from silo.vertical.splitting.setting import Hidden, Setting, Shown
 from silo.vertical.splitting.tops import ExactTop, Top
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ def table(setting: Setting) -> Rows:
 
 
 def bottom_of(
-    setting: Setting, part: Part, width: int, noise: tuple[NoisePlan, Payer] | None, keep: Keep, hosts: int
+    setting: Setting, part: Part, width: int, noise: Shown | None, keep: Keep, hosts: int
 ) -> Bottom | PrivateBottom:
     """The bottom, with the noise that was planned; tried on made-up rows."""
     if noise is None:

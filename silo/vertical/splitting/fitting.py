@@ -108,7 +108,7 @@ def _label(setting: Setting) -> Fitted:
     noise = setting.label_noise()
 
     def settle(agreed: Mapping[str, str]) -> tuple[int, int]:
-        # The word that stands is this member's own: nobody else said another.
+        # Refused here too, so that this member does not wait for hosts that refuse its word.
         _declared(setting, agreed)
         width = _agreed(setting, agreed, CUT)
         return width, building.tried_top(setting, own + width)
@@ -175,14 +175,14 @@ def _owner(setting: Setting) -> Fitted:
             shown=shown,
             exact=lambda settled: size + setting.terms.gradient_bytes(settled[0]),
         )
-        back, logits, own = begun.settled
+        back, logits, declared = begun.settled
         top = building.top_of(setting, real, hidden, back, logits, lambda done: None)
         if begun.start:
             part.load(under("own", kept.at(begun.start)))
         _resume(top, kept, begun.start, "top")
         (partner,) = (name for name in setting.session.members if name != setting.who)
-        part.slowing = _slowing(setting, own)
-        bottom.guard = watching.guard(setting, own, width, partner)
+        part.slowing = _slowing(setting, declared)
+        bottom.guard = watching.guard(setting, declared, width, partner)
         widths = {"width": width, "back": back}
         begun.drive(
             ushaped.owner(begun.line, setting.terms, begun.schedule, bottom, top, **widths, start=begun.start)
@@ -196,11 +196,11 @@ def _owner(setting: Setting) -> Fitted:
         begun.order,
         kept,
         width,
-        back,
-        logits,
-        charges,
-        top.leak,
-        top.lost,
+        back=back,
+        logits=logits,
+        charges=charges,
+        leak=top.leak,
+        lost=top.lost,
     )
 
 
@@ -276,7 +276,7 @@ def _begin(
     setting.afford(kept.newest, hidden, shown, told=kept.newest > 0)
     left = terms.epochs - kept.newest
 
-    def settled(agreed: Mapping[str, str], context: Context) -> S:
+    def within_caps(agreed: Mapping[str, str], context: Context) -> S:
         found = settle(agreed)
         if exact is not None:
             session.check_leaving(setting.coming(exact(found), left, peers, context.parameters.rows))
@@ -294,7 +294,7 @@ def _begin(
         coming=setting.coming(row_bytes, left, peers),
         reached=kept.newest,
         noised=True,
-        settle=settled,
+        settle=within_caps,
     )
     line = Line(meeting.context, session.me, session.channel_key, rng=session.rng)
     start = min(meeting.reached.values())

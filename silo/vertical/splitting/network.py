@@ -179,6 +179,17 @@ class SplitNetwork(ClassifierMixin, SplitParameters):  # type: ignore[misc]
 
         return float(accuracy_score(y, self.predict(X), sample_weight=sample_weight))
 
+    def require_scoring(self) -> None:
+        """The same; the charter must grant and the ledger afford that activations are shown once more.
+
+        Raises `NotAllowed`, `NotCovered`, `PrivacyBudgetExceeded` too.
+        """
+        super().require_scoring()
+        if self.session is not None:
+            from silo.vertical.splitting import scoring
+
+            scoring.require(self._setting(self.session, None, None, b""), self.parts_)
+
     def save(self, path: str | Path) -> None:
         """Write this member's part of the model to a file that `silo.vertical.load` reads, beside the modules."""
         from silo.vertical.splitting import saved

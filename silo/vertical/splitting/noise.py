@@ -144,7 +144,7 @@ class NoisePlan:
         return (
             f"{self.direction}: {self.epochs} epochs with noise {self.noise_multiplier:g}: epsilon {self.epsilon:.3f} "
             f"at delta {self.delta:g}, mu {self.mu:.3f}; no attack tells {what} apart with an AUC above "
-            f"{self.auc_bound:.3f}\n" + planning.described(self.event, self.epochs, self.delta, self.account)
+            f"{self.auc_bound:.3f}\n" + planning.verdict(self.event, self.epochs, self.delta, self.account)
         )
 
     def details(self, *, rng: Rng) -> dict[str, str]:

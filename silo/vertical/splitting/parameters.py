@@ -153,8 +153,10 @@ class SplitParameters(VerticalEstimator):
             elif self.n_features_in_:
                 raise ParameterError(f"{self._who}: pass X, the columns that the model was fitted on")
             return None
-        if not reset and not self.n_features_in_ and np.shape(X)[1:] == (0,):
-            return np.zeros(np.shape(X), np.float32)  # no column here, and so many rows
+        if not reset and not self.n_features_in_:
+            shape = frames.one_array(X, who=self._who, what="the table").shape
+            if shape[1:] == (0,):
+                return np.zeros(shape, np.float32)  # no column here, and so many rows
         frame = self._frame(X, reset=reset)
         found = frames.numeric(frame, who=self._who)
         with np.errstate(over="ignore"):

@@ -13,6 +13,7 @@ from silo.errors import ParameterError
 from silo.vertical import classes
 from silo.vertical.share import Share, words
 from silo.vertical.splitting.alone import network
+from silo.vertical.splitting.modules import require_module
 from silo.vertical.splitting.part import Part
 
 if TYPE_CHECKING:
@@ -90,7 +91,9 @@ def _part(model: SplitNetwork, name: str, inside: set[str]) -> Part:
             f"the part of a model has weights of {' and '.join(missing)} and no modules: pass them, as "
             f"silo.vertical.load(path, session, {given}), or to silo score in a file, --modules"
         )
-    return Part(wanted, model._maker())
+    return Part(
+        {one: require_module(module, one, model._who) for one, module in wanted.items()}, model._maker()
+    )
 
 
 def _classes(model: SplitNetwork, found: Share) -> None:

@@ -22,17 +22,24 @@ from silo.vertical.splitting.residuals import Floats
 from silo.vertical.splitting.setting import BACK, CUT, Setting, Shown
 
 
+def require(setting: Setting, parts: Mapping[str, Part]) -> Shown | None:
+    """The noise on what is shown, where there is any. Raises `NotAllowed`, `NotCovered`, `PrivacyBudgetExceeded`."""
+    setting.require()
+    noise = setting.activation_noise() if "bottom" in parts else None
+    if noise is not None:
+        plan, payer = noise
+        payer.require(plan.scoring)
+    return noise
+
+
 def gather(
     setting: Setting, parts: Mapping[str, Part], *, leads: bool, width: int, back: int, model: str
 ) -> Rows | None:
     """What the top gets of the others' modules, (rows, width); None at members without it. Raises as the protocol."""
     session, terms = setting.session, setting.terms
-    setting.require()
+    noise = require(setting, parts)
     partner, shows = "middle" in parts, "bottom" in parts
-    noise = setting.activation_noise() if shows else None
     if noise is not None:
-        plan, payer = noise
-        payer.require(plan.scoring)
         # A module whose rows are not each their own is refused, as in a fit.
         tried = Part({"bottom": parts["bottom"].modules["bottom"]}, setting.make)
         building.bottom_of(setting, tried, width, noise, lambda _: None, 1).close()

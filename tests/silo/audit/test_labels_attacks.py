@@ -14,7 +14,7 @@ from click.testing import CliRunner
 torch = pytest.importorskip("torch")
 
 from silo import leak as meters  # noqa: E402
-from silo.audit.labels import completion, inversion  # noqa: E402
+from silo.audit.labels import bottoms, completion, inversion  # noqa: E402
 from silo.audit.labels.audit import _held, examine  # noqa: E402
 from silo.audit.labels.defence import Defence, named  # noqa: E402
 from silo.audit.labels.people import People, split  # noqa: E402
@@ -23,7 +23,6 @@ from silo.audit.labels.training import SplitTraining  # noqa: E402
 from silo.cli import cli  # noqa: E402
 from silo.crypto.errors import ParameterError  # noqa: E402
 from silo.crypto.rng import InsecureSeededRng  # noqa: E402
-from silo.leak import networks  # noqa: E402
 from silo.leak.reading import Attack  # noqa: E402
 
 EPOCHS = 10
@@ -31,7 +30,7 @@ EPOCHS = 10
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    with networks.one_thread():
+    with bottoms.one_thread():
         yield
 
 
@@ -55,7 +54,7 @@ def reading(defence: Defence, layers: str = "linear", seed: int = 2) -> meters.R
     return meter.end_epoch(job.prior(people.train))
 
 
-@pytest.mark.parametrize("layers", networks.LAYERS)
+@pytest.mark.parametrize("layers", bottoms.LAYERS)
 def test_the_cosine_attack_reads_every_label_of_an_undefended_job(layers: str) -> None:
     cosine = reading(Defence("none"), layers).attack("cosine")
     assert cosine.batch_mean >= 0.99
@@ -113,7 +112,7 @@ def test_marvell_is_better_by_the_batch_than_isotropic_noise_of_its_power() -> N
     assert found[1] < found[0] - 0.1
 
 
-@pytest.mark.parametrize("layers", networks.LAYERS)
+@pytest.mark.parametrize("layers", bottoms.LAYERS)
 def test_the_guide_keeps_its_bound_and_a_weaker_one_does_not(layers: str) -> None:
     mu = meters.mu_of(8.0, EPOCHS)
     assert not reading(Defence("guide", 8.0), layers).beyond(mu)

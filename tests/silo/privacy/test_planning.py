@@ -46,11 +46,11 @@ def test_almost_nothing_needs_a_budget_that_its_delta_can_hold() -> None:
 
 def test_without_an_account_the_budget_is_said_and_with_one_the_verdict(tmp_path: Path) -> None:
     use = events.Gaussian(13.55)
-    assert "needs epsilon 1.38 at least" in planning.described(use, 20, DELTA, None)
+    assert "needs epsilon 1.38 at least" in planning.verdict(use, 20, DELTA, None)
     with silo.Ledger.open(tmp_path / "ledger.db") as ledger:
         enough, short = ledger.add("enough", Budget(1.38, DELTA)), ledger.add("short", Budget(1.36, DELTA))
-        assert planning.described(use, 20, DELTA, enough).endswith("it fits")
-        assert planning.described(use, 20, DELTA, short).endswith("it does NOT fit")
+        assert planning.verdict(use, 20, DELTA, enough).endswith("it fits")
+        assert planning.verdict(use, 20, DELTA, short).endswith("it does NOT fit")
 
 
 def test_the_least_noise_is_refused_where_none_is_enough() -> None:

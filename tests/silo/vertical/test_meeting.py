@@ -281,9 +281,9 @@ OTHER_ORDER = [*IDS[1:], IDS[0]]
         ({"options": {"fit_intercept": False}}, "intercept: telecom has False, the others have True"),
         (
             {"ids": OTHER_ORDER},
-            "order of the rows, by the digest of ids=: telecom has",
+            "order of the rows, a digest of their ids: telecom has",
         ),
-        ({"ids": None}, "order of the rows, by the digest of ids=: telecom has none, the others have"),
+        ({"ids": None}, "order of the rows, a digest of their ids: telecom has nothing, the others have"),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from silo.audit.labels import bottoms  # noqa: E402
 from silo.audit.labels.defence import Defence  # noqa: E402
 from silo.audit.labels.hijacking import HijackedHost, Hijacker, recovered  # noqa: E402
 from silo.audit.labels.people import People, split  # noqa: E402
@@ -26,7 +27,7 @@ BATCH = 256
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    with networks.one_thread():
+    with bottoms.one_thread():
         yield
 
 
@@ -42,7 +43,7 @@ def alike(seed: int, *, count: int = 3000, rate: float = 0.25) -> People:
 
 def rehearsed(people: People, layers: str, sigma: float, seed: int = 1) -> Rehearsal:
     rng = InsecureSeededRng(seed)
-    bottom = networks.bottom(people.train.host.shape[1], layers, networks.generator(rng))
+    bottom = bottoms.bottom(people.train.host.shape[1], layers, networks.generator(rng))
     return rehearse(
         bottom,
         people.train.host[:800],
@@ -63,7 +64,7 @@ def hijack(
     rng = InsecureSeededRng(seed)
     features = people.train.host
     host = HijackedHost(
-        networks.bottom(features.shape[1], layers, networks.generator(rng)),
+        bottoms.bottom(features.shape[1], layers, networks.generator(rng)),
         features,
         rng=rng,
         rate=rate,
@@ -106,7 +107,7 @@ def test_without_a_watch_the_hijacker_reads_features() -> None:
     assert sum(one > 0.2 for one in found) >= 2
 
 
-@pytest.mark.parametrize("layers", networks.LAYERS)
+@pytest.mark.parametrize("layers", bottoms.LAYERS)
 @pytest.mark.parametrize(("declared", "added"), [(0.0, 0.0), (SIGMA, 0.0), (SIGMA, SIGMA)])
 def test_a_watching_host_stops_before_anything_is_read(layers: str, declared: float, added: float) -> None:
     people = alike(3)
@@ -120,7 +121,7 @@ def test_a_watching_host_stops_before_anything_is_read(layers: str, declared: fl
     assert np.mean([excess for excess, _ in found]) < 0.05
 
 
-@pytest.mark.parametrize("layers", networks.LAYERS)
+@pytest.mark.parametrize("layers", bottoms.LAYERS)
 @pytest.mark.parametrize("sigma", [0.0, SIGMA])
 def test_an_honest_top_is_trusted(layers: str, sigma: float) -> None:
     people = alike(4)
@@ -132,7 +133,7 @@ def test_false_alarms_are_rare() -> None:
     """Of 100 honest jobs, on other records each, with and without noise, at most one is stopped."""
     alarms = []
     for seed in range(100):
-        layers = networks.LAYERS[seed % 2]
+        layers = bottoms.LAYERS[seed % 2]
         sigma = (0.0, SIGMA)[seed // 2 % 2]
         people = alike(1000 + seed, count=(800, 2000, 3000)[seed % 3], rate=(0.1, 0.25, 0.5)[seed % 3])
         try:
