@@ -33,7 +33,7 @@ def test_members_that_agree_pass_whatever_their_channel_keys() -> None:
         ({"position": 5}, OutOfStep, "collective number: b has 5, the others have 4"),
         ({"tag": "sum"}, OutOfStep, "step: b has sum, the others have mean"),
         ({"state": b"other"}, UnlikeTerms, f"model: b has {b'other'.hex()}"),
-        ({"state": b""}, UnlikeTerms, "model: b has none"),
+        ({"state": b""}, UnlikeTerms, "model: b has nothing"),
         ({"terms": (Term("length", "11"), Term("bits", "32"))}, UnlikeTerms, "length: b has 11, the others"),
         ({"terms": (Term("length", "10"),)}, UnlikeTerms, "entries: b has length"),
         ({"terms": (Term("bits", "32"), Term("length", "10"))}, UnlikeTerms, "entries: b has bits, length"),
@@ -48,6 +48,34 @@ def test_the_one_that_differs_is_named_with_the_difference(
     assert type(caught.value) is error
     assert caught.value.culprits == ["b"] or caught.value.culprits == ("b",)
     assert isinstance(caught.value, ProtocolAborted)
+
+
+DIGEST = "0123456789ab" + "0" * 52
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [(DIGEST, DIGEST[:-1] + "1"), (DIGEST, f"{DIGEST[:12]}…"), ("", "nothing"), ("", " ")],
+    ids=["two digests", "a digest and how it is shown", "nothing and the word", "nothing and a space"],
+)
+def test_values_that_differ_are_not_told_alike(one: str, other: str) -> None:
+    said = {name: Term("order", value) for name, value in (("a", one), ("b", other))}
+    with pytest.raises(UnlikeTerms) as caught:
+        compare({name: msgspec.structs.replace(SAME, terms=(term,)) for name, term in said.items()})
+    first, second = str(caught.value).partition(": ")[2].split("; ")
+    assert first.removeprefix("a has ") != second.removeprefix("b has ")
+
+
+def test_a_digest_is_told_by_its_first_digits() -> None:
+    with pytest.raises(UnlikeTerms, match=r"length: b has 0123456789ab…, the others have 10$"):
+        compare(presents(b={"terms": (Term("length", DIGEST), Term("bits", "32"))}))
+
+
+@pytest.mark.parametrize("said", ["11; a has 12", "11, the others have 12", "x" * 101])
+def test_what_a_member_says_stands_in_quotes_where_it_could_speak_for_another(said: str) -> None:
+    with pytest.raises(UnlikeTerms) as caught:
+        compare(presents(b={"terms": (Term("length", said), Term("bits", "32"))}))
+    assert str(caught.value).endswith(f"length: b has {said!r}, the others have 10")
 
 
 def test_where_no_majority_is_all_are_named() -> None:

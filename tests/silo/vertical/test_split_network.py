@@ -334,7 +334,7 @@ def test_names_load_without_torch() -> None:
 def test_no_more_is_sent_than_was_foreseen_once_the_widths_are_known(who: Any) -> None:
     """A label party without a bottom knows nothing of the cut before the roll call."""
 
-    def work(session: silo.Session) -> tuple[int, int]:
+    def work(session: silo.Session) -> tuple[int, list[int]]:
         asked: list[int] = []
         honest = session.check_leaving
 
@@ -345,8 +345,12 @@ def test_no_more_is_sent_than_was_foreseen_once_the_widths_are_known(who: Any) -
         session.check_leaving = listening  # type: ignore[method-assign]
         before = session.seat.endpoint.traffic.bytes_sent
         st.fitted(session, bank={"bottom": None, "top": st.top(st.CUT)})
-        return session.seat.endpoint.traffic.bytes_sent - before, max(asked)
+        return session.seat.endpoint.traffic.bytes_sent - before, asked
 
     words = {"two_party": silo.TWO_PARTY_WORDS} if len(who) == 2 else {}
-    for name, (sent, most) in silo.simulate(who, work, vertical=st.OPEN, **words).items():
-        assert 0 < sent <= most, f"{name} sent {sent} bytes and asked for {most}"
+    found = silo.simulate(who, work, vertical=st.OPEN, **words)
+    for name, (sent, asked) in found.items():
+        assert 0 < sent <= max(asked), f"{name} sent {sent} bytes and asked for {asked}"
+    # The label party asks again once it knows how wide the cut is.
+    before, after = (one for one in found["bank"][1] if one)
+    assert after - before == 3 * st.ROWS * 4 * (st.CUT - 1) * (len(who) - 1)
