@@ -270,7 +270,10 @@ def verify(path: str, as_json: bool) -> None:
             }
         )
         return
-    click.echo(f"{path} holds until {agreed.expires:%Y-%m-%d} and is signed by {', '.join(agreed.signed_by)}")
+    click.echo(
+        f"{path} holds until {agreed.expires:%Y-%m-%d} and is signed by {', '.join(agreed.signed_by)}; "
+        f"digest {agreed.digest.hex()}"
+    )
     for sentence in warnings(agreed, now):
         click.echo(f"warning: {sentence}")
 

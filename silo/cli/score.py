@@ -155,19 +155,20 @@ def _part(path: str, charter: Charter, me: str, modules_path: str | None) -> Any
     """The own part of a model of this charter's members. Raises `ParameterError`."""
     from silo.cli import modules
     from silo.errors import ParameterError
-    from silo.vertical import load
+    from silo.vertical import load, share
 
-    model = load(path, **(modules.read(modules_path) if modules_path else {}))
-    if not model.members_:
+    found = share.read(path)
+    members, owner = found.get("members"), found.get("member")
+    if isinstance(members, list) and not members:
         raise ParameterError(f"{path} was fitted on one table: its predict needs nobody else")
-    if tuple(model.members_) != charter.names:
+    if isinstance(members, list) and tuple(members) != charter.names:
         raise ParameterError(
-            f"{path} is a part of a model of {', '.join(model.members_)}, and the charter is of "
+            f"{path} is a part of a model of {', '.join(map(str, members))[:_SHOWN]}, and the charter is of "
             f"{', '.join(charter.names)}: take the model that these fitted"
         )
-    if model.member_ != me:
-        raise ParameterError(f"{path} is the part of {model.member_}, and {me} takes part: take your own")
-    return model
+    if isinstance(owner, str) and owner != me:
+        raise ParameterError(f"{path} is the part of {owner[:_SHOWN]}, and {me} takes part: take your own")
+    return load(path, **(modules.read(modules_path) if modules_path else {}))
 
 
 def _table(path: str | None, model: Any, identifier: str | None) -> Table:
@@ -175,13 +176,15 @@ def _table(path: str | None, model: Any, identifier: str | None) -> Table:
     from silo import csv_table
     from silo.errors import ParameterError
 
-    if path is not None:
-        return csv_table.read(path)
     partner = not model.n_features_in_ and model.member_ != model.label_party_
     if partner and identifier:
         raise ParameterError(
             "a compute partner has no identifiers: leave --column out, at the other member too"
         )
+    if partner and path is not None:
+        raise ParameterError("a compute partner has no TABLE: leave it out")
+    if path is not None:
+        return csv_table.read(path)
     if not partner:
         raise ParameterError(
             "name a TABLE of the rows to score: only a compute partner of a split network has none"

@@ -24,7 +24,7 @@ class PrivacyBudgetExceeded(SiloError):
         self.limit = limit
         super().__init__(
             f"the privacy budget of {dataset} is epsilon {limit:g}: {spent:.3f} counts as spent, and with this "
-            f"it would be {asked:.3f}; take more noise, fewer steps or a lower rate, for a budget never refills"
+            f"it would be {asked:.3f}; take more noise, or fewer steps or epochs, for a budget never refills"
         )
 
 

@@ -76,15 +76,13 @@ def _chosen(high: int, low: int, delta: float) -> float:
 def verdict(use: Event, times: int, delta: float, account: Account | None) -> str:
     """One line for people: whether an account admits so many uses, or what budget they need."""
     if account is None:
-        return (
-            f"a fresh budget needs epsilon {least_budget(use, times, delta):g} at least, as its filter counts"
-        )
+        least = least_budget(use, times, delta)
+        if least == math.inf:
+            return f"no budget at delta {delta:g} is large enough: they end at epsilon {MAX_EPSILON:g}"
+        return f"a fresh budget at delta {delta:g} needs epsilon {least:g} at least, as its filter counts"
     with account.ledger.reading() as books:
         budget, spent = books.dataset(account.dataset).budget, books.spent(account.dataset)
-        before, after = (
-            budget.used(spent),
-            budget.used(spent.plus(cost(events.dumps(use), times, budget.order))),
-        )
+        asked = spent.plus(cost(events.dumps(use), times, budget.order))
         found = "it fits"
         try:
             books.check_room(account.dataset, events.dumps(use), times)
@@ -98,8 +96,8 @@ def verdict(use: Event, times: int, delta: float, account: Account | None) -> st
         if books.frozen:
             found = f"the ledger is frozen ({books.frozen}): it does NOT fit"
     return (
-        f"the budget of {account.dataset} (epsilon {budget.epsilon:g}) is used to {before:.1%}, "
-        f"and to {after:.1%} afterwards: {found}"
+        f"the budget of {account.dataset} (epsilon {budget.epsilon:g}) is used to {budget.used(spent):.1%}, "
+        f"and to {budget.used(asked):.1%} afterwards: {found}"
     )
 
 

@@ -37,9 +37,10 @@ class Policy:
         asked = (terms.epsilon, terms.delta, terms.unit)
         if have != asked:
             raise NotAllowed(
-                f"the budget of {terms.dataset} on this site's ledger is another one than the charter's",
-                "epsilon {:g}, delta {:g} per {}".format(*asked),
-                "epsilon {:g}, delta {:g} per {}".format(*have),
+                f"this site's ledger opened the budget of {terms.dataset} with other figures, and a budget is never "
+                "changed: write those of the ledger into the charter, and plan fewer epochs or more noise",
+                "epsilon {:g}, delta {:g} per {} in the charter".format(*asked),
+                "epsilon {:g}, delta {:g} per {} on the ledger".format(*have),
             )
         return cls(terms, ledger.account(terms.dataset))
 
@@ -64,7 +65,7 @@ class Policy:
         if self.terms.without_noise == "refuse":
             raise NotCovered(
                 f"this {what} of {self.terms.dataset} would leave without noise, and the charter refuses that: "
-                "add noise=silo.Skellam(...), train with privacy=silo.DPSGD(...), give public ranges "
+                "do without it, add noise=silo.Skellam(...), train with privacy=silo.DPSGD(...), give public ranges "
                 '(silo.standardize with low= and high=), or agree on without_noise = "record"'
             )
         self.account.release_unprotected(what)

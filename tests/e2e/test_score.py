@@ -70,6 +70,7 @@ def federation(
         tasks=old.tasks,
         sum=old.sum,
         time=old.time,
+        privacy=old.privacy,
         intersection=Intersection(("rows",), rows=500),
         vertical=vertical or Vertical(label=names[0], rows=500),
         now=old.created,

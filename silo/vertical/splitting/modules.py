@@ -22,7 +22,10 @@ _BATCH_NORMS = (nn.modules.batchnorm._BatchNorm,)
 def require_module(module: Any, name: str, who: str) -> nn.Module:
     """Refuse what is no module. Raises `ParameterError`."""
     if not isinstance(module, nn.Module):
-        raise ParameterError(f"{who}: {name} is a torch.nn.Module, not a {type(module).__name__}")
+        if module is None:
+            raise ParameterError(f"{who}: pass {name}=, a torch.nn.Module")
+        kind = f"the class {module.__name__}" if isinstance(module, type) else f"a {type(module).__name__}"
+        raise ParameterError(f"{who}: {name} is a torch.nn.Module, not {kind}")
     return module
 
 
@@ -35,16 +38,19 @@ def require_whole(module: nn.Module, name: str, who: str, micro_batches: int) ->
         )
 
 
-def width_of(module: nn.Module, x: Rows, name: str, who: str) -> int:
-    """How many numbers the module makes of a row, tried on copies and some rows. Raises `ParameterError`."""
+def width_of(module: nn.Module, x: Rows, name: str, who: str, *, scoring: bool = False) -> int:
+    """How many numbers the module makes of a row, tried on copies and some rows. Raises `ParameterError`.
+
+    To score, what is no number is for the scores to show.
+    """
     some = x[:_LOOKED_AT]
-    if len(some) > 1:
+    if len(some) > 1 and not scoring:
         # What gives no number in training only.
         _width(module, some, name, who, training=True)
-    return _width(module, some, name, who, training=False)
+    return _width(module, some, name, who, training=False, finite=not scoring)
 
 
-def _width(module: nn.Module, x: Rows, name: str, who: str, *, training: bool) -> int:
+def _width(module: nn.Module, x: Rows, name: str, who: str, *, training: bool, finite: bool = True) -> int:
     tried = copy.deepcopy(module).train(training)
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
@@ -60,7 +66,8 @@ def _width(module: nn.Module, x: Rows, name: str, who: str, *, training: bool) -
     output = output.reshape(len(output), -1)
     if not 1 <= output.shape[1] <= MOST_WIDTH:
         raise ParameterError(f"{who}: the {name} module gives {output.shape[1]} numbers a row")
-    require_finite(rows_of(output), f"{who}: the {name} module gave")
+    if finite:
+        require_finite(rows_of(output), f"{who}: the {name} module gave")
     return int(output.shape[1])
 
 

@@ -70,6 +70,8 @@ class Noise:
         """
         if direction not in DIRECTIONS:
             raise ParameterError(f"a direction is {' or '.join(DIRECTIONS)}, not {direction[:40]!r}")
+        if epochs < 1:
+            raise ParameterError(f"a plan is for one epoch or more, not {epochs}")
         if self.delta is not None and account is not None and self.delta != account.budget.delta:
             raise ParameterError(
                 f"the target is at delta {self.delta:g}, and the budget of {account.dataset} counts at "
@@ -141,11 +143,17 @@ class NoisePlan:
     def describe(self) -> str:
         """Two lines for people: the cost, and what is left, or what budget it needs."""
         what = "two labels" if self.direction == GRADIENTS else "two rows"
-        return (
+        cost = (
             f"{self.direction}: {self.epochs} epochs with noise {self.noise_multiplier:g}: epsilon {self.epsilon:.3f} "
             f"at delta {self.delta:g}, mu {self.mu:.3f}; no attack tells {what} apart with an AUC above "
-            f"{self.auc_bound:.3f}\n" + planning.verdict(self.event, self.epochs, self.delta, self.account)
+            f"{self.auc_bound:.3f}"
         )
+        room = planning.verdict(self.event, self.epochs, self.delta, self.account)
+        if self.account is None:
+            # An epoch that was cut off is paid for twice.
+            more = planning.least_budget(self.event, self.epochs + 1, self.delta)
+            room += f", and {more:g} to go on once after a break"
+        return f"{cost}\n{room}"
 
     def details(self, *, rng: Rng) -> dict[str, str]:
         """What the ledger keeps beside the event; `rng` is where its noise comes from."""

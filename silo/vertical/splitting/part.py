@@ -85,7 +85,11 @@ class Part:
                         continue
                     kept = arrays.get(f"{name}|{key}")
                     if kept is None or kept.shape != tuple(value.shape):
-                        raise ParameterError(f"what was kept is of another {name} module: {key} does not fit")
+                        there = "missing" if kept is None else kept.shape
+                        raise ParameterError(
+                            f"what was kept is of another {name} module: {key} is {there} there, and "
+                            f"{tuple(value.shape)} here"
+                        )
                     value.copy_(torch.from_numpy(kept))
         if self.optimizer is not None:
             self._load_optimizer(arrays, self.optimizer)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
+import logging
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,6 +21,7 @@ from silo.vertical.splitting.part import Part
 if TYPE_CHECKING:
     from silo.vertical.splitting.network import SplitNetwork
 
+_log = logging.getLogger("silo.vertical")
 _KINDS: Final = {one: np.dtype(one) for one in ("<f4", "<f8", "<f2", "<i8", "<i4", "|u1", "|b1", "|i1")}
 _FIGURES: Final = ("width", "back", "logits", "epochs", "batch", "micro_batches")
 
@@ -44,6 +47,7 @@ def told(model: SplitNetwork) -> dict[str, Any]:
         "classes": classes.told(known),
         "class_type": classes.kind_of(known),
         "parts": {name: sorted(part.modules) for name, part in model.parts_.items()},
+        "looks": {name: _looks(part) for name, part in model.parts_.items()},
         "arrays": arrays,
     }
 
@@ -61,7 +65,7 @@ def take(model: SplitNetwork, found: Share) -> None:
         int(str(one)) for one in figures
     )
     model.wire, model.u_shaped = str(found["wire"]), bool(found.get("u_shaped"))
-    arrays, parts = found.get("arrays"), found.get("parts")
+    arrays, parts, looks = found.get("arrays"), found.get("parts"), found.get("looks")
     if not (
         isinstance(arrays, dict)
         and isinstance(parts, dict)
@@ -75,8 +79,21 @@ def take(model: SplitNetwork, found: Share) -> None:
         head = f"{name}|"
         part.load({key[len(head) :]: value for key, value in values.items() if key.startswith(head)})
         model.parts_[name] = part
+        if isinstance(looks, dict) and looks.get(name) not in (None, _looks(part)):
+            _log.warning(
+                "%s: the modules of %s are printed by torch in another way than those of the fit: another activation "
+                "function, say, would give other scores",
+                model._who,
+                name,
+            )
     model.n_iter_, model.order_, model.charges_, model.leak_ = model.epochs, b"", (), None
     _classes(model, found)
+
+
+def _looks(part: Part) -> str:
+    """A digest of how torch prints the modules, as weights alone do not tell what lies between them."""
+    said = "\n".join(f"{name}: {module!r}" for name, module in sorted(part.modules.items()))
+    return hashlib.sha256(said.encode()).hexdigest()
 
 
 def _part(model: SplitNetwork, name: str, inside: set[str]) -> Part:
@@ -86,10 +103,10 @@ def _part(model: SplitNetwork, name: str, inside: set[str]) -> Part:
     wanted = {one: modules.get(one) for one in sorted(inside)}
     missing = [one for one, module in wanted.items() if module is None]
     if missing:
-        given = ", ".join(f"{one}=…" for one in missing)
+        given, verb = ", ".join(f"{one}=…" for one in missing), "was" if len(missing) == 1 else "were"
         raise ParameterError(
-            f"the part of a model has weights of {' and '.join(missing)} and no modules: pass them, as "
-            f"silo.vertical.load(path, session, {given}), or to silo score in a file, --modules"
+            f"the part of a model has weights of {' and '.join(wanted)}, and {' and '.join(missing)} {verb} not "
+            f"passed: silo.vertical.load(path, session, {given}), or silo score --modules with a file that sets them"
         )
     return Part(
         {one: require_module(module, one, model._who) for one, module in wanted.items()}, model._maker()

@@ -13,7 +13,7 @@ from silo.protocols.split.line import Line
 from silo.protocols.split.wire import Rows
 from silo.protocols.vertical.context import SPLIT, Context
 from silo.vertical.meeting import meet
-from silo.vertical.splitting import building
+from silo.vertical.splitting import building, modules
 from silo.vertical.splitting.bottoms import largest, noised, scored
 from silo.vertical.splitting.modules import outputs
 from silo.vertical.splitting.part import Part, tensor_of
@@ -39,6 +39,7 @@ def gather(
     session, terms = setting.session, setting.terms
     noise = require(setting, parts)
     partner, shows = "middle" in parts, "bottom" in parts
+    _try(setting, parts, width, back, leads)
     if noise is not None:
         # A module whose rows are not each their own is refused, as in a fit.
         tried = Part({"bottom": parts["bottom"].modules["bottom"]}, setting.make)
@@ -77,6 +78,24 @@ def gather(
     if forward is not None:
         return meeting.drive(predicting.owner(line, terms, forward, width=width, back=back))
     return meeting.drive(predicting.label(line, terms, width=width))
+
+
+def _try(setting: Setting, parts: Mapping[str, Part], width: int, back: int, leads: bool) -> None:
+    """Let the modules score some made-up rows, before anybody waits for them. Raises `ParameterError`."""
+
+    def gives(part: str, name: str, size: int) -> int:
+        module = parts[part].modules[name]
+        return modules.width_of(module, modules.made_up(size), name, setting.who, scoring=True)
+
+    for name, size, before in (("bottom", setting.columns, width), ("middle", width, back)):
+        found = gives(name, name, size) if name in parts else before
+        if found != before:
+            raise ParameterError(
+                f"{setting.who}: the {name} module gives {found} numbers, and gave {before} in the fit"
+            )
+    if leads:
+        own = gives("real", "bottom", setting.columns) if "bottom" in parts["real"].modules else 0
+        gives("real", "top", own + (back or width))
 
 
 def logits(real: Part, x: Rows | None, came: Rows, batch: int) -> Floats:

@@ -76,7 +76,8 @@ def test_almost_nothing_needs_a_budget_that_its_delta_can_hold() -> None:
 
 def test_without_an_account_the_budget_is_said_and_with_one_the_verdict(tmp_path: Path) -> None:
     use = events.Gaussian(13.55)
-    assert "needs epsilon 1.38 at least" in planning.verdict(use, 20, DELTA, None)
+    assert "at delta 1e-05 needs epsilon 1.38 at least" in planning.verdict(use, 20, DELTA, None)
+    assert "no budget at delta 1e-05" in planning.verdict(events.Gaussian(0.05), 10_000, DELTA, None)
     with silo.Ledger.open(tmp_path / "ledger.db") as ledger:
         enough, short = ledger.add("enough", Budget(1.38, DELTA)), ledger.add("short", Budget(1.37, DELTA))
         assert planning.verdict(use, 20, DELTA, enough).endswith("afterwards: it fits")

@@ -43,6 +43,11 @@ def test_a_plan_keeps_its_target_with_the_least_noise() -> None:
     known = Noise(math.sqrt(20) / 0.33).plan("gradients", 20)
     assert known.auc_bound == pytest.approx(0.5923, abs=1e-4)
     assert "AUC above 0.592" in known.describe()
+    assert known.describe().endswith(
+        "needs epsilon 1.38 at least, as its filter counts, and 1.41 to go on once after a break"
+    )
+    with pytest.raises(ParameterError, match="one epoch or more, not 0"):
+        Noise(2.0).plan("gradients", 0)
 
 
 @pytest.mark.parametrize(
