@@ -42,9 +42,16 @@ class Table:
 
     def _place(self, name: str) -> int:
         if self.names.count(name) != 1:
-            found = "twice" if name in self.names else f"not among {', '.join(self.names)[:_SHOWN]}"
+            found = "twice" if name in self.names else f"not among {shown(self.names)}"
             raise ParameterError(f"{self.where}: column {name!r} is {found}")
         return self.names.index(name)
+
+
+def shown(names: Sequence[str]) -> str:
+    """Names of columns for a message. A first line that holds numbers may be a record, and is not shown."""
+    if any(_number(name) is not None for name in names):
+        return "those of the first line, which holds numbers: has the file no header?"
+    return ", ".join(names)[:_SHOWN]
 
 
 def read(path: str | Path, *, separator: str = ",") -> Table:

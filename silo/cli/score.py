@@ -136,7 +136,8 @@ def score(
         what = f"scoring {len(rows):,} rows" if table_path else "scoring"
         click.echo(f"{session.me} took part in {what}; {model.label_party_} has the scores")
     else:
-        click.echo(f"{len(rows):,} rows scored with {', '.join(session.members)}, written to {target}")
+        order = "" if column else "; all tables were taken to have the same rows in the same order"
+        click.echo(f"{len(rows):,} rows scored with {', '.join(session.members)}, written to {target}{order}")
     return 0
 
 
@@ -194,6 +195,7 @@ def _table(path: str | None, model: Any, identifier: str | None) -> Table:
 
 def _columns(model: Any, table: Table, identifier: str | None) -> list[str]:
     """The columns of the fit, by their names; without names all but the identifier. Raises `ParameterError`."""
+    from silo import csv_table
     from silo.errors import ParameterError
 
     known = getattr(model, "feature_names_in_", None)
@@ -205,7 +207,7 @@ def _columns(model: Any, table: Table, identifier: str | None) -> list[str]:
     if len(every) != model.n_features_in_:
         beside = f" beside {identifier}" if identifier else ""
         raise ParameterError(
-            f"{table.where} has {len(every)} columns{beside} ({', '.join(every)[:_SHOWN]}), and the model was fitted "
+            f"{table.where} has {len(every)} columns{beside} ({csv_table.shown(every)}), and the model was fitted "
             f"on an array of {model.n_features_in_} columns without names: keep those of the fit alone, in their "
             "order, or fit on a data frame, whose names are kept"
         )

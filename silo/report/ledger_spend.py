@@ -38,7 +38,7 @@ def protected(verified: Verified) -> Html:
         (
             one.name,
             one.description.unit,
-            NEIGHBOURING,
+            f"{NEIGHBOURING}, or what a release states",
             count(one.description.contribution),
             lines(pairs(one.description.about)) or "–",
         )
@@ -49,7 +49,8 @@ def protected(verified: Verified) -> Html:
         "Whose privacy is counted",
         paragraph(
             "Every epsilon on this page bounds what the releases can tell of one unit of one data set: how far the "
-            "results may differ between the records with this unit and the same records without it."
+            "results may differ between the records with this unit and the same records without it. A release that "
+            "states other neighbours, as split learning does (one label changed, one row replaced), is about these."
         ),
         table(
             "Unit of privacy, neighbouring relation and contribution bound",

@@ -114,7 +114,8 @@ def test_who_had_the_labels_gets_the_scores_beside_its_rows(
         assert process.end() == 0, process.stderr
     assert (
         members[0].stdout
-        == f"{ROWS} rows scored with {', '.join(names)}, written to {_scores(site, names[0])}\n"
+        == f"{ROWS} rows scored with {', '.join(names)}, written to {_scores(site, names[0])}; "
+        "all tables were taken to have the same rows in the same order\n"
     )
     assert members[1].stdout == f"{names[1]} took part in scoring {ROWS} rows; {names[0]} has the scores\n"
     rows = read(_scores(site, names[0]))

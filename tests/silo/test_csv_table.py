@@ -57,6 +57,13 @@ def test_a_column_that_is_missing_or_there_twice(tmp_path: Path) -> None:
         table.text("sex")
 
 
+def test_a_first_line_that_is_a_record_is_not_shown(tmp_path: Path) -> None:
+    table = csv_table.read(written(tmp_path, "p77,0.25\np78,0.5\n"))
+    with pytest.raises(ParameterError, match="has the file no header") as caught:
+        table.text("id")
+    assert "p77" not in str(caught.value)
+
+
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ParameterError, match="cannot be read: No such file"):
         csv_table.read(tmp_path / "none.csv")

@@ -125,7 +125,7 @@ def test_every_table_has_its_caption_and_scrolls_by_itself(verified: Verified) -
 def test_unit_neighbours_and_contribution_come_first(verified: Verified) -> None:
     found = read(verified)
     row = found.row("clinic", after="Unit of privacy, neighbouring relation and contribution bound")
-    assert row[:4] == ["clinic", "patient", "add or remove one unit", "1"]
+    assert row[:4] == ["clinic", "patient", "add or remove one unit, or what a release states", "1"]
     assert "source: the heart clinic" in row[4]
 
 
