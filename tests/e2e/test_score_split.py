@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import textwrap
 from dataclasses import replace
@@ -87,13 +88,16 @@ def test_each_brings_its_modules_and_who_had_the_labels_gets_the_scores(how: str
     site.relay()
     members = [score(site, ASH, *given(site, ASH))]
     if how == "ushaped":
-        members.append(site.silo(BIRCH, "score", part, "--quiet", *words))
+        members.append(site.silo(BIRCH, "score", part, "--json", *words))
     else:
         members.append(score(site, BIRCH, *given(site, BIRCH)))
     for process in members:
         assert process.end() == 0, process.stderr
-    what = "scoring" if how == "ushaped" else f"scoring {ROWS} rows"
-    assert members[1].stdout == f"{BIRCH} took part in {what}; {ASH} has the scores\n"
+    if how == "ushaped":
+        facts = json.loads(members[1].stdout)
+        assert (facts["member"], facts["rows"], facts["file"]) == (BIRCH, None, None)
+    else:
+        assert members[1].stdout == f"{BIRCH} took part in scoring {ROWS} rows; {ASH} has the scores\n"
     rows = read(site.home / f"{ASH}-scores.csv")
     np.testing.assert_allclose([float(row["probability"]) for row in rows], expected[:, 1], atol=1e-6)
     assert [row["id"] for row in rows] == [f"p{row}" for row in range(ROWS)]
