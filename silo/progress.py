@@ -19,6 +19,8 @@ class Progress:
     stream: object = None
     patience: float = 10.0
     _begun: float = field(default_factory=time.monotonic)
+    _entered: tuple[int, float] = (0, 0.0)
+    """The round that is under way, and after how many seconds it began."""
     _since: float = field(default_factory=time.monotonic)
     _told: str = ""
     _width: int = 0
@@ -44,11 +46,14 @@ class Progress:
         self._width = 0
 
     def _line(self, watch: Watch) -> str:
-        of = f" of {self.rounds}" if self.rounds else ""
+        if watch.round != self._entered[0]:
+            self._entered = watch.round, time.monotonic() - self._begun
+        of = f" of at most {self.rounds}" if self.rounds else ""
         left = ""
-        passed = time.monotonic() - self._begun
-        if self.rounds and 0 < watch.round <= self.rounds:
-            left = f", about {passed / watch.round * (self.rounds - watch.round):.0f} s left"
+        # `rounds` is the charter's cap, and a fit is one round: what is left is told by whole rounds only.
+        done, passed = watch.round - 1, self._entered[1]
+        if 0 < done < self.rounds:
+            left = f", at most about {passed / done * (self.rounds - done):.0f} s left"
         waiting = f", waiting for {', '.join(watch.waiting_for[:5])}" if watch.waiting_for else ""
         sent = self.traffic() / 1e6
         return f"round {watch.round}{of}, {watch.step}{waiting}; {sent:.1f} MB sent{left}"[:110]
