@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import sys
-import textwrap
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +15,6 @@ pytest.importorskip("opacus")
 import silo  # noqa: E402
 from silo.charter import TWO_PARTY_WORDS, Privacy, Vertical  # noqa: E402
 from silo.cli import modules  # noqa: E402
-from silo.errors import ParameterError  # noqa: E402
 from silo.privacy import events  # noqa: E402
 from silo.privacy.verify import verify  # noqa: E402
 from tests.e2e.conftest import Found  # noqa: E402
@@ -26,7 +22,6 @@ from tests.e2e.site import Site  # noqa: E402
 from tests.e2e.test_mistakes import refused, sent  # noqa: E402
 from tests.e2e.test_score import PAIR, ROWS, fitted, labels, read, score, tables, write  # noqa: E402
 from tests.e2e.test_score import federation as agreed  # noqa: E402
-from tests.silo.vertical import split_table as st  # noqa: E402
 
 ASH, BIRCH = PAIR
 HEAD = "import torch\nfrom torch import nn\ntorch.manual_seed(1)\n"
@@ -199,130 +194,3 @@ def test_mistakes_with_modules_are_told_before_anybody_is_called(found: Found) -
     fitted("LogisticRegression", tables(PAIR), site.home)
     refused(score(site, ASH, *given(site, ASH)), "SILO-101", "kind logistic", "takes no modules")
     assert "Present" not in sent(site, ASH)
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("bottom = \n", "ended with SyntaxError"),
-        ("import torch\nbottom = torch.nn.Linear(3, four)\n", "ended with NameError at line 2: name 'four'"),
-        ("import sys\n\nsys.exit(0)\n", "ended with SystemExit at line 3: 0"),
-        ("rows = 3\n", "makes none of the modules"),
-        ("activations = None\n", "makes none of the modules"),
-        (
-            "from silo.vertical import Noise\nactivations = Noise()\n",
-            "Noise takes a noise_multiplier, or a target",
-        ),
-    ],
-)
-def test_a_file_that_makes_no_modules_is_told_in_one_sentence(text: str, said: str, tmp_path: Path) -> None:
-    path = tmp_path / "made.py"
-    path.write_text(textwrap.dedent(text), encoding="utf-8")
-    with pytest.raises(ParameterError) as caught:
-        modules.read(str(path))
-    assert said in str(caught.value)
-    assert "\n" not in str(caught.value)
-    assert str(path) in str(caught.value)
-
-
-@pytest.mark.parametrize("bare", ["3", "torch.nn.Linear", "torch.zeros(3)"])
-def test_what_is_no_module_is_told_in_one_sentence(bare: str, tmp_path: Path) -> None:
-    part = tmp_path / "part.json"
-
-    def work(session: silo.Session) -> None:
-        model = st.fitted(session, epochs=1, watch=False)
-        if session.me == "telecom":
-            model.save(part)
-
-    st.together(work)
-    path = tmp_path / "made.py"
-    path.write_text(f"import torch\nbottom = {bare}\n", encoding="utf-8")
-    with pytest.raises(ParameterError, match=r"bottom is a torch\.nn\.Module, not (a|the class) "):
-        silo.vertical.load(part, **modules.read(str(path)))
-
-
-def test_a_file_imports_what_lies_beside_it_and_nothing_else_does(tmp_path: Path) -> None:
-    (tmp_path / "beside_made.py").write_text("WIDTH = 4\n", encoding="utf-8")
-    path = tmp_path / "made.py"
-    text = "import torch\nfrom beside_made import WIDTH\nbottom = torch.nn.Linear(3, WIDTH)\nrows = 3\n"
-    path.write_text(text, encoding="utf-8")
-    before = list(sys.path)
-    assert modules.read(str(path))["bottom"].out_features == 4
-    assert sys.path == before
-
-
-def test_a_file_makes_noise_too(tmp_path: Path) -> None:
-    path = tmp_path / "made.py"
-    path.write_text(
-        f"{HEAD}{BOTTOM}from silo.vertical import Noise\nactivations = Noise(2.0)\n", encoding="utf-8"
-    )
-    assert modules.read(str(path))["activations"].noise_multiplier == 2.0
-
-
-def test_rows_of_no_column_are_rows_of_one_length() -> None:
-    def work(session: silo.Session) -> None:
-        leads = session.me == "bank"
-        model = st.member(session, epochs=1, watch=False, bank={"bottom": None, "top": st.top(st.CUT)})
-        model.fit(None if leads else st.X[session.me], st.Y if leads else None)
-        if leads:
-            with pytest.raises(ParameterError, match="are not of one length"):
-                model._table([[1.0], [1.0, 2.0]], reset=False)
-            assert model._table(np.zeros((7, 0)), reset=False).shape == (7, 0)
-
-    st.together(work)
-
-
-def scored(part: str, changed: Any) -> list[str]:
-    """Fit, then score with one member's module changed; what the label party, or all, were told."""
-    told: list[str] = []
-
-    def work(session: silo.Session) -> None:
-        model = st.fitted(session, epochs=1, watch=False)
-        if session.me == "telecom" and part == "bottom":
-            model.parts_["bottom"].modules["bottom"] = changed
-        if session.me == "bank" and part != "bottom":
-            model.parts_["real"].modules["top"] = changed
-        try:
-            model.predict_proba(st.X[session.me])
-        except silo.SiloError as problem:
-            told.append(f"{session.me}: {type(problem).__name__}: {problem}")
-
-    st.together(work)
-    return sorted(told)
-
-
-@pytest.mark.parametrize(
-    ("part", "changed", "said"),
-    [
-        (
-            "bottom",
-            torch.nn.Linear(4, st.CUT + 1),
-            "the bottom module gives 6 numbers, and gave 5 in the fit",
-        ),
-        ("bottom", torch.nn.Linear(7, st.CUT), "the bottom module cannot take rows of 4 numbers"),
-        ("top", torch.nn.Linear(3, 1), "the top module cannot take rows of 10 numbers"),
-    ],
-)
-def test_modules_that_cannot_score_are_told_before_anything_is_shown(
-    part: str, changed: Any, said: str
-) -> None:
-    own, *others = sorted(scored(part, changed), key=lambda line: "ParameterError" not in line)
-    assert said in own
-    assert all("TooFewParties" in line for line in others)
-
-
-def test_modules_that_look_otherwise_are_told_as_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    part = tmp_path / "part.json"
-
-    def work(session: silo.Session) -> None:
-        model = st.fitted(session, epochs=1, watch=False)
-        if session.me == "telecom":
-            model.save(part)
-
-    st.together(work)
-    silo.vertical.load(part, bottom=st.bottom("telecom"))
-    assert "printed by torch" not in caplog.text
-    silo.vertical.load(part, bottom=torch.nn.Sequential(torch.nn.Linear(4, st.CUT), torch.nn.ReLU()))
-    assert "the modules of bottom are printed by torch in another way" in caplog.text

@@ -81,21 +81,28 @@ def gather(
 
 
 def _try(setting: Setting, parts: Mapping[str, Part], width: int, back: int, leads: bool) -> None:
-    """Let the modules score some made-up rows, before anybody waits for them. Raises `ParameterError`."""
+    """Let the modules score some rows, before anybody waits for them. Raises `ParameterError`.
 
-    def gives(part: str, name: str, size: int) -> int:
-        module = parts[part].modules[name]
-        return modules.width_of(module, modules.made_up(size), name, setting.who, scoring=True)
+    Made-up ones where a bottom is shown with noise, as in a fit: an error of a row's would be seen by all.
+    """
+    own = (
+        setting.x
+        if setting.x is not None and setting.activations is None
+        else modules.made_up(setting.columns)
+    )
 
-    for name, size, before in (("bottom", setting.columns, width), ("middle", width, back)):
-        found = gives(name, name, size) if name in parts else before
+    def gives(part: str, name: str, rows: Rows) -> int:
+        return modules.width_of(parts[part].modules[name], rows, name, setting.who, scoring=True)
+
+    for name, rows, before in (("bottom", own, width), ("middle", modules.made_up(width), back)):
+        found = gives(name, name, rows) if name in parts else before
         if found != before:
             raise ParameterError(
                 f"{setting.who}: the {name} module gives {found} numbers, and gave {before} in the fit"
             )
     if leads:
-        own = gives("real", "bottom", setting.columns) if "bottom" in parts["real"].modules else 0
-        gives("real", "top", own + (back or width))
+        beside = gives("real", "bottom", own) if "bottom" in parts["real"].modules else 0
+        gives("real", "top", modules.made_up(beside + (back or width)))
 
 
 def logits(real: Part, x: Rows | None, came: Rows, batch: int) -> Floats:
