@@ -43,14 +43,7 @@ def test_a_file_that_makes_no_modules_is_told_in_one_sentence(text: str, said: s
 
 @pytest.mark.parametrize("bare", ["3", "torch.nn.Linear", "torch.zeros(3)"])
 def test_what_is_no_module_is_told_in_one_sentence(bare: str, tmp_path: Path) -> None:
-    part = tmp_path / "part.json"
-
-    def work(session: silo.Session) -> None:
-        model = st.fitted(session, epochs=1, watch=False)
-        if session.me == "telecom":
-            model.save(part)
-
-    st.together(work)
+    part = st.saved(tmp_path / "part.json")
     path = tmp_path / "made.py"
     path.write_text(f"import torch\nbottom = {bare}\n", encoding="utf-8")
     with pytest.raises(ParameterError, match=r"bottom is a torch\.nn\.Module, not (a|the class) "):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,18 @@ def together(work: Any, names: Sequence[str] = ("bank", "telecom"), **options: A
     if len(names) == 2:
         options["two_party"] = silo.TWO_PARTY_WORDS
     return silo.simulate(list(names), work, **options)
+
+
+def saved(path: Path) -> Path:
+    """Fit, and write telecom's part to a file."""
+
+    def work(session: silo.Session) -> None:
+        model = fitted(session, epochs=1, watch=False)
+        if session.me == "telecom":
+            model.save(path)
+
+    together(work)
+    return path
 
 
 def table(names: Sequence[str]) -> Any:
