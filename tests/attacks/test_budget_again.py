@@ -21,7 +21,7 @@ from silo.charter import Privacy
 from silo.cli import cli
 from silo.crypto import labels
 from silo.crypto.rng import InsecureSeededRng, SystemRng
-from silo.errors import ParameterError
+from silo.errors import NotAllowed, ParameterError
 from silo.privacy import events, export, summary, witness
 from silo.privacy.accountants.pld import PLD
 from silo.privacy.accountants.rdp import RDP
@@ -427,3 +427,10 @@ def test_a_federation_does_not_sum_an_extra_state_without_noise() -> None:
     for got in seen.values():
         # The mean of the members' exact column sums, but for the rehearsal's few made-up rows of at most 1.
         assert got is None or np.abs(got - x.sum(axis=0)).max() > 20, (got, x.sum(axis=0))
+
+
+def test_a_budget_of_other_figures_is_refused_with_both(tmp_path: Path) -> None:
+    with ledger(tmp_path) as one, pytest.raises(NotAllowed, match="a budget is never changed") as caught:
+        Policy.open(Privacy("ash", "rows", 2.0, 1e-3), one)
+    assert "epsilon 2, delta 0.001 per record in the charter" in str(caught.value)
+    assert "epsilon 1, delta 0.001 per record on the ledger" in str(caught.value)

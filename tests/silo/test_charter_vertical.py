@@ -227,6 +227,7 @@ def test_the_command_line_says_which_directions_have_noise(
     agreed = Charter.load("charter.toml")
     assert agreed.vertical == Vertical(("linear", "split"), "mercy", noised=expected)
     shown = silo("charter", "show", "charter.toml").stdout
+    assert "split learning of as many classes as the label party says" in shown
     for direction in NOISED:
         assert (f"split learning WITHOUT noise on {direction}" in shown) == (direction in without)
     # Nobody has a budget: whose noise could not be paid for is said at once, and later too.

@@ -66,6 +66,8 @@ def test_a_federation_is_founded(silo: Silo) -> None:
     result = silo("charter", "verify", "charter.toml", "--json")
     assert json.loads(result.stdout)["signed_by"] == ["clinic", "mercy", "northside"]
     agreed = Charter.load("charter.toml")
+    # The relay's refusal of another charter sends people to compare it.
+    assert f"digest {agreed.digest.hex()}" in silo("charter", "verify", "charter.toml").stdout
     agreed.task().allow_script(hashlib.sha256(Path("train.py").read_bytes()).digest())
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from silo.errors import ParameterError
-from silo.privacy import events
+from silo.privacy import events, planning
 from silo.privacy.budget import Budget
 from silo.privacy.dataset import Description
 from silo.privacy.errors import (
@@ -198,7 +198,10 @@ def test_two_copies_that_both_grew_are_a_fork(tmp_path: Path) -> None:
     with ledger(tmp_path) as again:
         with pytest.raises(LedgerForked):
             again.account().reserve(STEP, 1, purpose="still frozen after a restart")
+        said = planning.verdict(STEP, 1, 1e-3, again.account())
+        assert "the ledger is frozen (record 3 is not as the checkpoint saw it): it does NOT fit" in said
         again.adjust("rows", STEP, 1, reason="the lost reservation", lift=True)
+        assert planning.verdict(STEP, 1, 1e-3, again.account()).endswith("it fits")
         again.account().reserve(STEP, 1, purpose="training")
 
 
